@@ -1,0 +1,15 @@
+#!/bin/sh
+# Compiles the native layer and the TypeScript; does nothing where nothing changed.
+set -eu
+cd "$(dirname "$0")/../.."
+PATH="$PWD/node_modules/.bin:$PATH"
+export PATH
+
+log=native/build/build.log
+mkdir -p native/build
+if ! (cd native && cmake-js compile >build/build.log 2>&1); then
+  tail -n 60 "$log" >&2
+  echo "build: the native build failed; all of it is in $log" >&2
+  exit 1
+fi
+tsc -b

@@ -1,0 +1,96 @@
+import type { Change, AppliedLayer } from './storage.js';
+import type { Mount } from './mount.js';
+
+export type Compression = 'none' | 'gzip' | 'zstd';
+
+/** How whiteouts in a layer archive become files in a tree. */
+export type WhiteoutStyle =
+  /** overlayfs: character device 0:0 and the opaque xattr. */
+  | 'overlay'
+  /** The target already holds the parent's content, and what is whited out is deleted from it. */
+  | 'delete';
+
+export interface UnpackOptions {
+  /** Folder to fill. Nothing is ever written outside it. */
+  readonly target: string;
+  /** Read to its end from the current position; compression is sniffed. */
+  readonly fd: number;
+  readonly whiteouts: WhiteoutStyle;
+}
+
+/** A path's own properties, links not followed. */
+export interface PathStat {
+  readonly name: string;
+  readonly size: number;
+  /** st_mode as the kernel has it. */
+  readonly mode: number;
+  readonly mtimeMs: number;
+  readonly linkTarget: string;
+}
+
+export interface IngestResult {
+  readonly digest: string;
+  readonly size: number;
+}
+
+export interface HostFiles {
+  /** mount(2), options in mount(8)'s words. `target` must exist. Order of bind, remount and propagation is taken care of. */
+  mount(mount: Mount, target: string): Promise<void>;
+  /** umount2; a target that is no mount point succeeds. `lazy` is MNT_DETACH. */
+  unmount(target: string, lazy?: boolean): Promise<void>;
+  /** Mount points of this process' mount namespace at or below `path`, deepest first. Read-only and quick. */
+  mountsBelow(path: string): { target: string; type: string; source: string }[];
+  /** Which file system holds `path`: the name as in /proc/filesystems (`ext4`, `xfs`, `btrfs`, `tmpfs`, `overlay`), free and total bytes. */
+  fileSystem(path: string): Promise<{ type: string; free: number; total: number }>;
+
+  /** Removes a tree whatever its size, by descriptor, never crossing into a mount, never following a link. Absent is fine. */
+  removeTree(path: string): Promise<void>;
+  /** Copies a tree with ownership, times, xattrs, hard links, devices and holes; reflinks where the file system can. `to` exists and is empty. */
+  copyTree(from: string, to: string): Promise<void>;
+  /** Bytes of files (hard links once) below `path`, one file system only. */
+  treeSize(path: string): Promise<number>;
+  /** syncfs(2) of the file system that holds `path`. */
+  sync(path: string): Promise<void>;
+  setXattr(path: string, name: string, value: Buffer): Promise<void>;
+  getXattr(path: string, name: string): Promise<Buffer | undefined>;
+
+  /** Reads `fd`, inflates, hashes and writes the tree as one pipeline. */
+  unpack(options: UnpackOptions): Promise<AppliedLayer>;
+  /** Reads `fd` to its end into the file `path` (made new, synced), hashing on the way. Bytes also go to `tee` when given; it is closed at the end. Fails past `limit` bytes. */
+  ingest(options: { fd: number; path: string; limit?: number; tee?: number }): Promise<IngestResult>;
+  /** Digest and size of what `fd` gives after decompression; nothing is written. */
+  hashUncompressed(fd: number): Promise<IngestResult>;
+  /** Compresses `from` into `to`, hashing both sides. Descriptors stay open. */
+  compress(options: {
+    from: number;
+    to: number;
+    compression: Compression;
+  }): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
+
+  /** Layer archive of an overlay upper folder into `fd`: overlay's whiteouts become archive whiteouts. Stable order. */
+  packUpper(options: { upper: string; lowers: readonly string[]; fd: number }): Promise<IngestResult>;
+  /** Layer archive of what differs in `tree` from `parent` (whole tree when absent), by comparison. Stable order. */
+  packDiff(options: { tree: string; parent?: string; fd: number }): Promise<IngestResult>;
+  changesUpper(options: { upper: string; lowers: readonly string[] }): Promise<Change[]>;
+  changesDiff(options: { tree: string; parent?: string }): Promise<Change[]>;
+
+  /**
+   * The calls below take a container's root as an open folder (`rootFd`, O_PATH will do) and a path inside it. The path is
+   * resolved as a process in that root would (absolute links stay inside), by openat2(RESOLVE_IN_ROOT) without magic links,
+   * and everything after works on descriptors: what the container swaps meanwhile cannot lead outside.
+   */
+  openRoot(path: string): Promise<number>;
+  statIn(rootFd: number, path: string, options: { followLast: boolean }): Promise<PathStat>;
+  /** Archive of `path` (its base name, or `rename`, is the first entry) into `fd`. */
+  packPath(options: { rootFd: number; path: string; fd: number; rename?: string }): Promise<void>;
+  /** Extracts a plain or compressed archive from `fd` into the folder `path`. */
+  unpackInto(options: { rootFd: number; path: string; fd: number; noOverwriteDirNonDir: boolean; copyUidGid: boolean }): Promise<void>;
+  /** Reads a small file (an /etc/passwd); `undefined` when absent. Fails past `limit` bytes. */
+  readFileIn(rootFd: number, path: string, limit: number): Promise<Buffer | undefined>;
+  /** Makes a folder and its missing parents, mode 0755 root:root; gives back whether the last one was made. `notDir` as ENOTDIR. */
+  makeDirIn(rootFd: number, path: string): Promise<boolean>;
+  /** Makes an empty file and its missing parent folders unless something is there. */
+  makeFileIn(rootFd: number, path: string): Promise<boolean>;
+  /** Copies the content of a folder in the root into a host folder that is empty, ownership and mode of the folder itself included: the copy-up of a new volume. False when there is no such folder. */
+  copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
+}

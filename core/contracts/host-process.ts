@@ -1,0 +1,47 @@
+export interface SpawnOptions {
+  readonly path: string;
+  /** argv, the first element included. */
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd?: string;
+  /** Descriptor numbers of this process that become 0, 1, 2, 3 … in the child; -1 is /dev/null. Nothing else is inherited. */
+  readonly fds: readonly number[];
+  /** Starts a session of its own, so that no signal to the daemon's group reaches it. */
+  readonly newSession?: boolean;
+  /** PR_SET_PDEATHSIG is never set: children outlive the daemon unless it ends them. */
+}
+
+export interface ChildExit {
+  /** Exit code, or 128 + signal. */
+  readonly code: number;
+}
+
+export interface Child {
+  readonly pid: number;
+  /** Resolves when it was reaped. */
+  readonly exited: Promise<ChildExit>;
+}
+
+export interface HostProcess {
+  /** clone(CLONE_VM|CLONE_VFORK): does not copy the daemon's page tables. Throws with `code` when the program cannot be executed. */
+  spawn(options: SpawnOptions): Child;
+  /** A connected pair of unix stream sockets, close-on-exec, for `net.Socket({ fd })` on one side and a child on the other. */
+  socketPair(): [number, number];
+  /** pipe2(O_CLOEXEC): [read end, write end]. */
+  pipe(): [number, number];
+  closeFd(fd: number): void;
+  /** Start time of a process in clock ticks since boot (field 22 of its stat), or `undefined` when there is none: tells a reused pid. */
+  startTime(pid: number): number | undefined;
+  /** Sends through a pidfd after comparing the start time; false when that process is gone. */
+  signal(pid: number, startTime: number, signal: number): boolean;
+  /** Runs a program to its end and collects what it printed, up to `limit` bytes of each stream. For rare calls, not for a container's path. */
+  run(options: {
+    path: string;
+    args: readonly string[];
+    env: readonly string[];
+    cwd?: string;
+    input?: Buffer;
+    limit?: number;
+    timeoutMs?: number;
+  }): Promise<{ code: number; stdout: Buffer; stderr: Buffer }>;
+}

@@ -1,0 +1,14 @@
+import type { HostFiles } from './host-files.js';
+import type { HostNet } from './host-net.js';
+import type { HostProcess } from './host-process.js';
+
+/**
+ * The system calls that the engine needs beyond Node's own. The real one is native/index.ts, a fake is test/fakes/host.ts.
+ * Calls that can take longer than some 50 µs are promises and run off the event loop, outside libuv's thread pool where a
+ * user's path can block them. Failures are Error objects with `code`, `syscall` and `path`, as Node's own.
+ */
+export interface Host {
+  readonly files: HostFiles;
+  readonly net: HostNet;
+  readonly process: HostProcess;
+}

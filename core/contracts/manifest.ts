@@ -1,0 +1,91 @@
+import type { Host } from './host.js';
+import type { IpamDriver } from './ipam.js';
+import type { LogDriver } from './log.js';
+import type { NetworkDriver } from './network.js';
+import type { RuntimeDriver } from './runtime.js';
+import type { StorageDriver } from './storage.js';
+import type { VolumeDriver } from './volume.js';
+
+/** Each kind of driver and the contract behind it. */
+export interface DriverContracts {
+  storage: StorageDriver;
+  network: NetworkDriver;
+  ipam: IpamDriver;
+  volume: VolumeDriver;
+  log: LogDriver;
+  runtime: RuntimeDriver;
+}
+
+export type DriverKind = keyof DriverContracts;
+
+/**
+ * What a driver can do beyond its contract's bare methods. Declared in the manifest, asked for by
+ * name, never guessed from the driver's name.
+ */
+export type Capability =
+  /** storage: `applyDiff` of a layer may run before its parent's is done. */
+  | 'parallel-apply'
+  /** storage: `create` honours `quota`. */
+  | 'quota'
+  /** storage: diffs come from the driver's own records instead of a comparison of two trees. */
+  | 'native-diff'
+  /** network: endpoints may publish ports. */
+  | 'publish'
+  /** network: endpoints use a network namespace of their own (not for `host`). */
+  | 'sandbox'
+  /** network: containers on it find each other by name. */
+  | 'service-discovery'
+  /** network: the daemon makes one network of it at start and users cannot make more. */
+  | 'predefined'
+  /** network: only one network of this driver may exist. */
+  | 'single'
+  /** log: `read` works. */
+  | 'read';
+
+export interface Logger {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** All that a driver is handed. It reaches nothing else of the engine. */
+export interface DriverEnv {
+  /** A folder of its own on disk, kept across restarts and reboots. Exists, mode 0700 or 0710. */
+  readonly root: string;
+  /** A folder of its own on tmpfs, gone after a reboot. */
+  readonly runRoot: string;
+  /** Short word that differs between two daemons on one machine; part of every kernel name a driver makes. */
+  readonly instance: string;
+  /** The user's options for this driver (`--storage-opt`, daemon.json), in the driver's own words. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly host: Host;
+  readonly log: Logger;
+}
+
+/** Whether this host can serve a driver. "Not here" is an answer with a reason, not an exception. */
+export type Probe = { readonly ok: true; readonly note?: string } | { readonly ok: false; readonly reason: string };
+
+/** What a driver says of itself. `drivers/index.ts` is a plain array of these. */
+export interface DriverManifest<K extends DriverKind = DriverKind> {
+  readonly kind: K;
+  /** The word a user types. */
+  readonly name: string;
+  readonly capabilities: readonly Capability[];
+  /** Cheap, without lasting effect; may be called before `open` and at any later time. */
+  probe(env: DriverEnv): Promise<Probe>;
+  /** Makes it ready. Called once for each daemon; failing here leaves nothing behind. */
+  open(env: DriverEnv): Promise<DriverContracts[K]>;
+}
+
+export type AnyManifest = { [K in DriverKind]: DriverManifest<K> }[DriverKind];
+
+/** Where drivers come from: the in-tree list first, then plugins. The registry is handed these by the composition root. */
+export interface DriverSource {
+  /** For messages: "built in", "plugins". */
+  readonly label: string;
+  /** The manifest of one driver, or `undefined` when this source has none of that name. May be slow for plugins. */
+  find<K extends DriverKind>(kind: K, name: string): Promise<DriverManifest<K> | undefined>;
+  /** Names that are known without asking anybody; must be fast. */
+  names(kind: DriverKind): readonly string[];
+}

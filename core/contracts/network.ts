@@ -1,0 +1,88 @@
+/** One address family of a network. */
+export interface IpamData {
+  /** CIDR of the pool. */
+  readonly pool: string;
+  /** Gateway address with prefix length. */
+  readonly gateway?: string;
+  readonly auxAddresses: Readonly<Record<string, string>>;
+}
+
+export interface CreateNetwork {
+  readonly options: Readonly<Record<string, string>>;
+  readonly internal: boolean;
+  readonly ipv4: readonly IpamData[];
+  readonly ipv6: readonly IpamData[];
+}
+
+export interface EndpointInterface {
+  /** With prefix length. */
+  readonly address?: string;
+  readonly addressV6?: string;
+  readonly mac?: string;
+}
+
+export interface Route {
+  /** CIDR. */
+  readonly destination: string;
+  /** On-link when absent. */
+  readonly nextHop?: string;
+}
+
+export interface JoinInfo {
+  /** Link in the host's namespace that the engine moves into the sandbox; absent when the driver gives no link. */
+  readonly link?: { readonly srcName: string; readonly dstPrefix: string };
+  readonly gateway?: string;
+  readonly gatewayV6?: string;
+  readonly routes: readonly Route[];
+  /** True when the sandbox needs no default route from this endpoint. */
+  readonly disableGateway?: boolean;
+}
+
+export interface PortBinding {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly containerPort: number;
+  /** '' or absent: every address of the host, both families as the network has them. */
+  readonly hostIp?: string;
+  /** 0 or absent: the driver chooses one. */
+  readonly hostPort?: number;
+  /** Last port of a range to choose from, with `hostPort` the first. */
+  readonly hostPortEnd?: number;
+}
+
+/** What is really published after {@link NetworkDriver.publish}. */
+export interface PublishedPort {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly containerPort: number;
+  readonly hostIp: string;
+  readonly hostPort: number;
+}
+
+/**
+ * A network driver in the terms of the container network model: networks, endpoints in them, sandboxes that join.
+ * Ids are 64 hex digits given by the network service; every kernel object a driver makes has a name that follows
+ * from them and from `env.instance`. Every removing method succeeds when the thing is gone.
+ */
+export interface NetworkDriver {
+  readonly scope: 'local' | 'global';
+  /** Also called at each daemon start for every kept network, with the same arguments: brings the kernel into the state that follows from them, leaving live endpoints alone. An unknown option in the driver's own name space is `invalid-parameter`. */
+  createNetwork(networkId: string, config: CreateNetwork): Promise<void>;
+  /** Takes away all that `createNetwork` made. */
+  deleteNetwork(networkId: string): Promise<void>;
+  /** Returns what the driver chose beyond what it was given (a MAC address). Called again at daemon start for each live endpoint with the same arguments, where it must recognise its own. */
+  createEndpoint(
+    networkId: string,
+    endpointId: string,
+    iface: EndpointInterface,
+    options: Readonly<Record<string, string>>,
+  ): Promise<EndpointInterface>;
+  deleteEndpoint(networkId: string, endpointId: string): Promise<void>;
+  /** The endpoint enters the sandbox at `sandboxPath` (a network namespace file). The engine moves the link, sets addresses and routes. */
+  join(networkId: string, endpointId: string, sandboxPath: string): Promise<JoinInfo>;
+  leave(networkId: string, endpointId: string): Promise<void>;
+  /** All the ports of an endpoint at once, atomically: all or none; replaces what was published before. `conflict` with "port is already allocated" when one is taken. */
+  publish(networkId: string, endpointId: string, ports: readonly PortBinding[]): Promise<PublishedPort[]>;
+  unpublish(networkId: string, endpointId: string): Promise<void>;
+  /** At daemon start, after every known network and live endpoint was given again: what the driver finds in the kernel under its own names beyond these is taken away. */
+  settle(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,56 @@
+import type { Readable } from 'node:stream';
+import type { ChainId, Digest, DiffId } from '../contracts/ids.js';
+import type { Mount } from '../contracts/mount.js';
+import type { Change } from '../contracts/storage.js';
+
+/** One layer of an image: where its bytes are and what they must be. */
+export interface LayerSource {
+  readonly diffId: DiffId;
+  /** Of the blob in the content store. */
+  readonly blob: Digest;
+}
+
+export interface LayerPlace {
+  readonly driver: string;
+  readonly chainId: ChainId;
+  readonly snapshot: string;
+  readonly size: number;
+  readonly references: number;
+}
+
+/**
+ * Layers as trees, for each storage driver. An image's layers are unpacked for a driver when that driver first needs them,
+ * from the content store. A container's writable layer is one more snapshot on top.
+ */
+export interface Layers {
+  /** The driver that serves when nobody names one, and why it was chosen. */
+  readonly defaultDriver: { name: string; reason: string };
+  /** Makes sure that the stack is unpacked for `driver` and holds it for `owner` (an image's id). `unavailable` names the missing kernel feature when the driver cannot serve. */
+  prepare(
+    driver: string,
+    layers: readonly LayerSource[],
+    owner: string,
+    onLayer?: (diffId: DiffId, event: 'extracting' | 'done', current: number, total: number) => void,
+  ): Promise<void>;
+  /** Unpacks one layer while its bytes still come in; the parent's may be under way too when the driver can. `fd` is read to its end. The caller has verified nothing yet: the snapshot counts only after `prepare` of the whole stack. */
+  /** Drops the holds of `owner`; snapshots that nobody holds are removed. */
+  release(owner: string): Promise<void>;
+  /** Bytes of one unpacked layer, from records. */
+  sizeOf(chainId: ChainId): number | undefined;
+  places(): LayerPlace[];
+
+  /** A container's writable layer. Idempotent for one container. `quota` in bytes. */
+  createWritable(containerId: string, driver: string, layers: readonly LayerSource[], options: { quota?: number }): Promise<void>;
+  /** What to mount at the container's root; pairs with `releaseWritable`. */
+  acquireWritable(containerId: string): Promise<Mount[]>;
+  releaseWritable(containerId: string): Promise<void>;
+  removeWritable(containerId: string): Promise<void>;
+  writableUsage(containerId: string): Promise<number>;
+  writableChanges(containerId: string): Promise<Change[]>;
+  writableDiff(containerId: string): Promise<Readable>;
+  writableMetadata(containerId: string): Promise<Record<string, string>>;
+  /** Rows for `docker info` of the default driver. */
+  status(): Promise<[string, string][]>;
+  /** Finishes or undoes what a crash left: snapshots without record are removed. */
+  restore(liveContainers: ReadonlySet<string>): Promise<void>;
+}

@@ -1,0 +1,79 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+
+/** Values of one row. */
+export type Row = Record<string, null | number | bigint | string | Uint8Array>;
+
+/**
+ * All records of one daemon in one SQLite file: WAL, synchronous FULL, so a committed transaction survives a power cut.
+ * Every room has tables of its own and gives its schema to {@link migrate}; no room reads another's tables.
+ * Calls are synchronous and take some 10 µs to read, some 200 µs to commit.
+ */
+export class Database {
+  private readonly statements = new Map<string, StatementSync>();
+  private depth = 0;
+
+  private constructor(private readonly db: DatabaseSync) {}
+
+  /** Opens or makes the file; `:memory:` for tests. A second daemon on the same file is refused. */
+  static open(path: string): Database {
+    const db = new DatabaseSync(path, { enableForeignKeyConstraints: true });
+    db.exec('PRAGMA busy_timeout = 2000; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    db.exec('CREATE TABLE IF NOT EXISTS room_version (room TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT');
+    return new Database(db);
+  }
+
+  /** Brings a room's tables to the newest form: `steps[n]` goes from version n to n + 1 and is never edited once released. */
+  migrate(room: string, steps: readonly string[]): void {
+    this.transaction(() => {
+      const row = this.get('SELECT version FROM room_version WHERE room = ?', room);
+      const version = Number(row?.['version'] ?? 0);
+      if (version > steps.length)
+        throw new Error(`the records of ${room} have version ${version}, newer than this program (${steps.length})`);
+      for (const step of steps.slice(version)) this.db.exec(step);
+      this.run('INSERT INTO room_version VALUES (?, ?) ON CONFLICT (room) DO UPDATE SET version = excluded.version', room, steps.length);
+    });
+  }
+
+  run(sql: string, ...values: SQLInputValue[]): void {
+    this.prepared(sql).run(...values);
+  }
+
+  get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.prepared(sql).get(...values) as Row | undefined;
+  }
+
+  all(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.prepared(sql).all(...values) as Row[];
+  }
+
+  /** All or nothing; calls nest into the outermost. */
+  transaction<T>(work: () => T): T {
+    if (this.depth > 0) return work();
+    this.db.exec('BEGIN IMMEDIATE');
+    this.depth++;
+    try {
+      const result = work();
+      this.db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      this.db.exec('ROLLBACK');
+      throw error;
+    } finally {
+      this.depth--;
+    }
+  }
+
+  close(): void {
+    this.statements.clear();
+    this.db.close();
+  }
+
+  private prepared(sql: string): StatementSync {
+    let statement = this.statements.get(sql);
+    if (!statement) {
+      statement = this.db.prepare(sql);
+      this.statements.set(sql, statement);
+    }
+    return statement;
+  }
+}

@@ -1,0 +1,55 @@
+import type { Ulimit } from '../container/container.js';
+
+/** The daemon's configuration after flags, daemon.json and defaults were merged. Read-only; one for each daemon. */
+export interface Settings {
+  /** Differs between two daemons on one machine; follows from the data root. 8 hex digits. */
+  readonly instance: string;
+  readonly version: string;
+  readonly dataRoot: string;
+  /** On tmpfs. */
+  readonly execRoot: string;
+  readonly debug: boolean;
+  readonly labels: readonly string[];
+  /** '' chooses the best that the host serves. */
+  readonly storageDriver: string;
+  /** `driver.option` to value, or bare options for the default driver. */
+  readonly storageOptions: Readonly<Record<string, string>>;
+  /** Name of the default network's bridge (`gantry0` unless `--bridge`); `none` for no default network. */
+  readonly bridge: string;
+  /** CIDR of the default bridge's own address, '' to choose. */
+  readonly bip: string;
+  readonly fixedCidr: string;
+  readonly mtu: number;
+  readonly icc: boolean;
+  readonly ipMasquerade: boolean;
+  readonly ipForward: boolean;
+  /** Host address that published ports bind to when none is given; '' for all. */
+  readonly defaultHostIp: string;
+  readonly dns: readonly string[];
+  readonly dnsOptions: readonly string[];
+  readonly dnsSearch: readonly string[];
+  readonly defaultAddressPools: readonly { base: string; size: number }[];
+  readonly defaultRuntime: string;
+  readonly runtimes: Readonly<Record<string, { path: string; args: readonly string[] }>>;
+  readonly logDriver: string;
+  readonly logOptions: Readonly<Record<string, string>>;
+  readonly cgroupParent: string;
+  readonly init: boolean;
+  readonly initPath: string;
+  readonly shimPath: string;
+  readonly nativeRuntimePath: string;
+  readonly defaultShmSize: number;
+  readonly defaultUlimits: readonly Ulimit[];
+  readonly noNewPrivileges: boolean;
+  /** '' for the built-in profile, `unconfined`, or a path. */
+  readonly seccompProfile: string;
+  readonly defaultStopTimeout: number;
+  readonly shutdownTimeout: number;
+  readonly registryMirrors: readonly string[];
+  readonly insecureRegistries: readonly string[];
+  /** Folders with HOST/*.crt, *.cert, *.key. */
+  readonly certificateFolders: readonly string[];
+  readonly maxConcurrentDownloads: number;
+  readonly maxConcurrentUploads: number;
+  readonly maxDownloadAttempts: number;
+}

@@ -1,0 +1,10 @@
+# libgantry: plain C++20, no Node headers. Usable by the addon and by gantry-runtime.
+file(GLOB LIB_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(MNL REQUIRED IMPORTED_TARGET libmnl)
+add_library(libgantry STATIC ${LIB_SOURCES})
+set_target_properties(libgantry PROPERTIES PREFIX "" OUTPUT_NAME libgantry)
+target_include_directories(libgantry PUBLIC ${CMAKE_SOURCE_DIR}/include)
+target_link_libraries(libgantry PUBLIC Threads::Threads PkgConfig::ISAL PkgConfig::ZSTD PkgConfig::CRYPTO PkgConfig::MNL)

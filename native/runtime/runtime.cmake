@@ -1,0 +1,1 @@
+# gantry-runtime: the OCI runtime.

@@ -1,0 +1,1 @@
+# gantry-shim and gantry-init: small and static.

@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+// Tests run from the TypeScript source: an import of a workspace finds the file itself, not what was last compiled.
+export default defineConfig({
+  root,
+  resolve: {
+    alias: [{ find: /^@gantry\/(core|drivers|plugins|native|cli|test)\/(.*)\.js$/, replacement: `${root}$1/$2.ts` }],
+  },
+  test: {
+    include: ['{core,drivers,plugins,native,cli,test}/**/*.test.ts'],
+    exclude: ['**/node_modules/**', '**/dist/**', '**/build/**'],
+    setupFiles: [`${root}test/setup.ts`],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+  },
+});
