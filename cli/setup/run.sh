@@ -14,7 +14,7 @@ PATH="$PWD/node_modules/.bin:$PATH"
 export PATH
 case "$job" in
   demo) exec node cli/setup/demo.mjs "$@" ;;
-  test) exec sh test/run.sh "$@" ;;
+  test) exec node test/run.mjs "$@" ;;
   bench) exec node test/bench/main.mjs "$@" ;;
   test-vm) exec sh test/vm/run.sh "$@" ;;
   lint)

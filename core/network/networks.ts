@@ -117,9 +117,7 @@ export interface Networks {
   /** What the container's /etc/hosts and /etc/resolv.conf must say now; the container service writes the files. */
   nameFiles(containerId: string): { hosts: string; resolvConf: string };
   /** Interface counters by name in the sandbox. */
-  counters(
-    containerId: string,
-  ): Promise<
+  counters(containerId: string): Promise<
     Record<
       string,
       {

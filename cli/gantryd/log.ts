@@ -1,0 +1,26 @@
+import type { Logger } from '@gantry/core/contracts/manifest.js';
+import pino from 'pino';
+
+/** The daemon's log on standard error: one line an entry, as text for a person or JSON for a collector. */
+export function openLog(level: string, format: string): Logger {
+  const known = ['debug', 'info', 'warn', 'error', 'fatal'];
+  const chosen = known.includes(level) ? level : 'info';
+  if (format === 'json') {
+    const log = pino({ level: chosen, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+    return {
+      debug: (message, fields) => log.debug(fields ?? {}, message),
+      info: (message, fields) => log.info(fields ?? {}, message),
+      warn: (message, fields) => log.warn(fields ?? {}, message),
+      error: (message, fields) => log.error(fields ?? {}, message),
+    };
+  }
+  const least = known.indexOf(chosen);
+  const write = (rank: number, word: string) => (message: string, fields?: Record<string, unknown>) => {
+    if (rank < least) return;
+    const rest = Object.entries(fields ?? {}).map(
+      ([key, value]) => ` ${key}=${typeof value === 'string' && /^[\w./:@-]+$/.test(value) ? value : JSON.stringify(value)}`,
+    );
+    process.stderr.write(`${new Date().toISOString()} ${word} ${message}${rest.join('')}\n`);
+  };
+  return { debug: write(0, 'debug'), info: write(1, 'info '), warn: write(2, 'warn '), error: write(3, 'error') };
+}
