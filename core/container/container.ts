@@ -85,6 +85,18 @@ export interface DeviceRequest {
   readonly cgroupPermissions: string;
 }
 
+/** Devices asked for by what they are (GPUs, CDI names), for a device driver to resolve. */
+export interface DeviceClassRequest {
+  /** '' for any; `cdi` for CDI names. */
+  readonly driver: string;
+  /** -1 for all. */
+  readonly count: number;
+  readonly deviceIds: readonly string[];
+  /** OR of ANDs. */
+  readonly capabilities: readonly (readonly string[])[];
+  readonly options: Readonly<Record<string, string>>;
+}
+
 /** Limits; 0, '' and [] mean "not set". Bytes, nanoseconds, microseconds as the name says. Echoed as given. */
 export interface Resources {
   readonly cpuShares: number;
@@ -111,6 +123,7 @@ export interface Resources {
   readonly blkioDeviceWriteIops: readonly { path: string; rate: number }[];
   readonly devices: readonly DeviceRequest[];
   readonly deviceCgroupRules: readonly string[];
+  readonly deviceRequests: readonly DeviceClassRequest[];
   readonly ulimits: readonly Ulimit[];
 }
 

@@ -145,6 +145,14 @@ export interface Containers {
   /** `docker cp` in; `content` may be compressed. */
   extract(name: string, path: string, content: Readable, options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean }): Promise<void>;
   commit(name: string, request: CommitContainer): Promise<Digest>;
+
+  /**
+   * Puts the container on one more network (by its name or id): recorded for a stopped container, which joins at its next start,
+   * and joined at once by a running one. `forbidden` when it is on it already, or when host or none is mixed with others.
+   */
+  connect(network: string, container: string, request: EndpointRequest): Promise<void>;
+  /** The reverse; `force` also for an endpoint whose container or live state is in doubt. */
+  disconnect(network: string, container: string, options: { force: boolean }): Promise<void>;
 }
 
 export interface CommitContainer {
