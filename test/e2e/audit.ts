@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+/** What an engine can leave in the kernel, each as a sorted list of words. */
+export interface KernelState {
+  readonly mounts: readonly string[];
+  readonly links: readonly string[];
+  readonly cgroups: readonly string[];
+  readonly namespaces: readonly string[];
+  readonly tables: readonly string[];
+  readonly processes: readonly string[];
+}
+
+const CGROUP_ROOT = '/sys/fs/cgroup';
+
+function lines(command: string, args: readonly string[]): string[] {
+  return (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n').filter((line) => line !== '');
+}
+
+function cgroupsBelow(folder: string, match: RegExp, found: string[], depth = 0): void {
+  if (depth > 4) return;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    const path = join(folder, entry.name);
+    if (match.test(path)) found.push(path.slice(CGROUP_ROOT.length));
+    cgroupsBelow(path, match, found, depth + 1);
+  }
+}
+
+/**
+ * Takes stock of this machine. `root` limits mounts, processes and namespaces to one engine's folders, since other things go on
+ * meanwhile; links, tables and cgroups are told apart by the words that the engine puts into their names.
+ */
+export function kernelState(root: string): KernelState {
+  const cgroups: string[] = [];
+  try {
+    cgroupsBelow(CGROUP_ROOT, /\/gantry(\/|$)/, cgroups);
+  } catch {
+    // a cgroup that ended while it was listed
+  }
+  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(root));
+  const processes = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+        return command.includes(root) ? [command.slice(0, 160)] : [];
+      } catch {
+        return [];
+      }
+    });
+  return {
+    mounts: mountinfo.map((line) => line.split(' ')[4] ?? '').sort(),
+    namespaces: mountinfo
+      .filter((line) => line.includes(' - nsfs '))
+      .map((line) => line.split(' ')[4] ?? '')
+      .sort(),
+    links: lines('ip', ['-br', 'link'])
+      .map((line) => line.split(/[\s@]/)[0] ?? '')
+      .sort(),
+    tables: lines('nft', ['list', 'tables']).sort(),
+    cgroups: cgroups.sort(),
+    processes: processes.sort(),
+  };
+}
+
+/** What `after` has that `before` had not. Empty lists when nothing was left behind. */
+export function leftBehind(before: KernelState, after: KernelState): Partial<KernelState> {
+  const left: Record<string, string[]> = {};
+  for (const key of Object.keys(after) as (keyof KernelState)[]) {
+    const known = [...before[key]];
+    const extra = after[key].filter((item) => {
+      const at = known.indexOf(item);
+      if (at < 0) return true;
+      known.splice(at, 1);
+      return false;
+    });
+    if (extra.length > 0) left[key] = extra;
+  }
+  return left;
+}
