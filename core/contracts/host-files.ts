@@ -16,6 +16,17 @@ export interface UnpackOptions {
   /** Read to its end from the current position; compression is sniffed. */
   readonly fd: number;
   readonly whiteouts: WhiteoutStyle;
+  /** Absent ones have the addon's defaults, which no honest layer reaches. */
+  readonly limits?: ArchiveLimits;
+}
+
+/** What an archive may ask for before it is refused with `invalid-parameter`. */
+export interface ArchiveLimits {
+  readonly entries?: number;
+  /** Bytes after decompression; the size of a sparse file counts whole. */
+  readonly bytes?: number;
+  /** Bytes after decompression for each byte before it, looked at once 4 GiB came out. */
+  readonly ratio?: number;
 }
 
 /** A path's own properties, links not followed. */
@@ -25,6 +36,7 @@ export interface PathStat {
   /** st_mode as the kernel has it. */
   readonly mode: number;
   readonly mtimeMs: number;
+  /** Where a symbolic link leads in the end, as an absolute path inside the root; '' for everything else. */
   readonly linkTarget: string;
 }
 
@@ -73,6 +85,8 @@ export interface HostFiles {
   packDiff(options: { tree: string; parent?: string; fd: number }): Promise<IngestResult>;
   changesUpper(options: { upper: string; lowers: readonly string[] }): Promise<Change[]>;
   changesDiff(options: { tree: string; parent?: string }): Promise<Change[]>;
+  /** Bytes of the files in `tree` that are not as they are in `parent`. */
+  sizeDiff(options: { tree: string; parent?: string }): Promise<number>;
 
   /**
    * The calls below take a container's root as an open folder (`rootFd`, O_PATH will do) and a path inside it. The path is
@@ -83,8 +97,15 @@ export interface HostFiles {
   statIn(rootFd: number, path: string, options: { followLast: boolean }): Promise<PathStat>;
   /** Archive of `path` (its base name, or `rename`, is the first entry) into `fd`. */
   packPath(options: { rootFd: number; path: string; fd: number; rename?: string }): Promise<void>;
-  /** Extracts a plain or compressed archive from `fd` into the folder `path`. */
-  unpackInto(options: { rootFd: number; path: string; fd: number; noOverwriteDirNonDir: boolean; copyUidGid: boolean }): Promise<void>;
+  /** Extracts a plain or compressed archive from `fd` into the folder `path`. Ownership is what the archive says, or `owner` for everything when given. */
+  unpackInto(options: {
+    rootFd: number;
+    path: string;
+    fd: number;
+    noOverwriteDirNonDir: boolean;
+    owner?: { uid: number; gid: number };
+    limits?: ArchiveLimits;
+  }): Promise<void>;
   /** Reads a small file (an /etc/passwd); `undefined` when absent. Fails past `limit` bytes. */
   readFileIn(rootFd: number, path: string, limit: number): Promise<Buffer | undefined>;
   /** Makes a folder and its missing parents, mode 0755 root:root; gives back whether the last one was made. `notDir` as ENOTDIR. */
