@@ -1,0 +1,59 @@
+// `npm run bench`: Gantry beside Debian's dockerd, runc and crun, in interleaved order within one run; medians and ratios.
+// Everything happens in a network and mount namespace of its own, on roots of its own. Arguments name the parts to run (all by default).
+import { spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { mkdirSync, writeFileSync } from 'node:fs';
+
+const self = fileURLToPath(import.meta.url);
+if (process.getuid() !== 0) {
+  console.error('the bench runs containers, and that needs root here');
+  process.exit(1);
+}
+if (process.env.GANTRY_BENCH_INSIDE !== '1') {
+  const { status } = spawnSync(
+    'unshare',
+    ['--net', '--mount', '--propagation', 'private', process.execPath, self, ...process.argv.slice(2)],
+    {
+      stdio: 'inherit',
+      env: { ...process.env, GANTRY_BENCH_INSIDE: '1' },
+    },
+  );
+  process.exit(status ?? 1);
+}
+spawnSync('ip', ['link', 'set', 'lo', 'up']);
+
+const { openPeers } = await import('./peers.mjs');
+const { rows, report } = await import('./report.mjs');
+const parts = {
+  runtime: () => import('./runtime.mjs'),
+  run: () => import('./run.mjs'),
+  lifecycle: () => import('./lifecycle.mjs'),
+  list: () => import('./list.mjs'),
+  memory: () => import('./memory.mjs'),
+  log: () => import('./log.mjs'),
+  pull: () => import('./pull.mjs'),
+};
+const chosen = process.argv.slice(2);
+for (const name of chosen) {
+  if (!parts[name]) {
+    console.error(`no such part: ${name} (there are ${Object.keys(parts).join(', ')})`);
+    process.exit(2);
+  }
+}
+const peers = await openPeers();
+try {
+  for (const [name, load] of Object.entries(parts)) {
+    if (chosen.length > 0 && !chosen.includes(name)) continue;
+    console.error(`# ${name}`);
+    const { measure } = await load();
+    await measure(peers);
+  }
+} finally {
+  await peers.close();
+}
+const text = report(peers.versions);
+console.log(text);
+const out = join(dirname(self), '..', 'build');
+mkdirSync(out, { recursive: true });
+if (rows.length > 0) writeFileSync(join(out, 'bench.md'), text);
