@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { invalid } from '../contracts/errors.js';
+import type { Host } from '../contracts/host.js';
+import { parseDigest, type Digest } from '../contracts/ids.js';
+import type { Content, ExpectedBlob } from './content.js';
+
+/** The writing end of a blob whose bytes are hashed and stored off the event loop. */
+export interface IngestSink {
+  /** Resolves when the pipe took the chunk: back-pressure. Rejects when the other side gave up (a full disk). */
+  write(chunk: Uint8Array): Promise<void>;
+}
+
+/**
+ * Stores a blob through a pipe: `produce` writes into it, the host reads, hashes, counts, writes and syncs on its own thread.
+ * Visible only when all of it arrived and is what was `expected`; whatever fails, nothing is left.
+ */
+export async function ingest(
+  host: Host,
+  content: Content,
+  expected: ExpectedBlob,
+  limit: number,
+  produce: (sink: IngestSink) => Promise<void>,
+): Promise<{ digest: Digest; size: number }> {
+  const reserved = await content.reserve();
+  const [readEnd, writeEnd] = host.process.pipe();
+  const socket = new Socket({ fd: writeEnd, readable: false, writable: true });
+  const { promise: broken, reject: breakOff } = Promise.withResolvers<never>();
+  broken.catch(() => undefined);
+  socket.on('error', breakOff);
+
+  const storing = host.files.ingest({ fd: readEnd, path: reserved.path, limit }).finally(() => host.process.closeFd(readEnd));
+  storing.catch((error: unknown) => {
+    // Before the EPIPE that follows from the closed pipe, so that the cause and not its echo is told.
+    breakOff(error);
+    socket.destroy();
+  });
+  try {
+    await produce({
+      write: async (chunk) => {
+        if (!socket.write(chunk)) await Promise.race([once(socket, 'drain'), broken]);
+        else if (socket.destroyed) await broken;
+      },
+    });
+    await Promise.race([new Promise<void>((resolve) => socket.end(resolve)), broken]);
+    const stored = await storing;
+    const found = { digest: parseDigest(stored.digest), size: stored.size };
+    await reserved.adopt(found, expected);
+    return found;
+  } catch (error) {
+    socket.destroy();
+    await storing.catch(() => undefined);
+    await reserved.abort();
+    throw error;
+  }
+}
+
+/** Stores all that `source` gives. */
+export function ingestStream(
+  host: Host,
+  content: Content,
+  source: AsyncIterable<Uint8Array>,
+  expected: ExpectedBlob,
+  limit: number,
+): Promise<{ digest: Digest; size: number }> {
+  return ingest(host, content, expected, limit, async (sink) => {
+    let size = 0;
+    for await (const chunk of source) {
+      size += chunk.byteLength;
+      if (size > limit) throw invalid(`more than ${limit} bytes were sent`);
+      await sink.write(chunk);
+    }
+  });
+}
+
+/** Stores bytes that are in memory already. */
+export async function ingestBytes(content: Content, bytes: Uint8Array, expected: ExpectedBlob): Promise<Digest> {
+  const writer = await content.writer();
+  try {
+    await writer.write(bytes);
+    return (await writer.commit(expected)).digest;
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  }
+}
