@@ -25,14 +25,17 @@ export interface LayerPlace {
 export interface Layers {
   /** The driver that serves when nobody names one, and why it was chosen. */
   readonly defaultDriver: { name: string; reason: string };
-  /** Makes sure that the stack is unpacked for `driver` and holds it for `owner` (an image's id). `unavailable` names the missing kernel feature when the driver cannot serve. */
+  /**
+   * Makes sure that the stack is unpacked for `driver` and holds it for `owner` (an image's id, or one operation's own name). `unavailable`
+   * names the missing kernel feature when the driver cannot serve. A pull calls it with ever longer stacks, one layer at a time as
+   * the blobs arrive, and several owners may ask for the same stack at once: what is unpacked already is only held once more.
+   */
   prepare(
     driver: string,
     layers: readonly LayerSource[],
     owner: string,
     onLayer?: (diffId: DiffId, event: 'extracting' | 'done', current: number, total: number) => void,
   ): Promise<void>;
-  /** Unpacks one layer while its bytes still come in; the parent's may be under way too when the driver can. `fd` is read to its end. The caller has verified nothing yet: the snapshot counts only after `prepare` of the whole stack. */
   /** Drops the holds of `owner`; snapshots that nobody holds are removed. */
   release(owner: string): Promise<void>;
   /** Bytes of one unpacked layer, from records. */
