@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { ContainerConfig, ProcessConfig } from '../container/container.js';
 import type { Digest, DiffId } from '../contracts/ids.js';
+import type { LayerSource } from '../layer/layers.js';
 
 export interface HistoryEntry {
   readonly created: string;
@@ -83,6 +84,8 @@ export interface Images {
   resolve(name: string): Image;
   /** `undefined` instead of throwing. */
   find(name: string): Image | undefined;
+  /** The image's layers and where their bytes are, bottom first, for a container's writable layer on top. From memory. */
+  layersOf(image: Image): LayerSource[];
   /** `tag` may be a digest; '' pulls all tags. `storageDriver` '' is the daemon's default: layers are unpacked for it right away. */
   pull(
     request: { name: string; tag: string; platform: Platform | undefined; auth: RegistryAuth | undefined; storageDriver: string },
