@@ -16,6 +16,8 @@ export const Tokens = {
   Images: token<import('./image/images.js').Images>('Images'),
   Networks: token<import('./network/networks.js').Networks>('Networks'),
   Volumes: token<import('./volume/volumes.js').Volumes>('Volumes'),
+  /** What containers and execs share. */
+  ContainerRoom: token<import('./container/room.js').ContainerRoom>('ContainerRoom'),
   Containers: token<import('./container/containers.js').Containers>('Containers'),
   Execs: token<import('./container/execs.js').Execs>('Execs'),
   System: token<import('./system/system.js').System>('System'),

@@ -236,6 +236,12 @@ export interface MountPoint {
   readonly noCopy: boolean;
   readonly subpath: string;
   readonly tmpfsOptions: string;
+  /** Bind without the mounts below the source. */
+  readonly nonRecursive?: boolean;
+  /** Whether mounts below a read-only bind are read-only too: if the kernel can, not, or else fail. */
+  readonly recursiveReadOnly?: 'enabled' | 'disabled' | 'forced';
+  /** The source is made as a folder when it is missing. */
+  readonly createSource?: boolean;
 }
 
 /** The record of one container, whole; what the database keeps. */

@@ -1,0 +1,68 @@
+import { inject, injectable } from 'tsyringe';
+import type { Host } from '../contracts/host.js';
+import type { Logger } from '../contracts/manifest.js';
+import type { DriverRegistry } from '../extension/driver-registry.js';
+import type { Images } from '../image/images.js';
+import type { Layers } from '../layer/layers.js';
+import type { Networks } from '../network/networks.js';
+import type { Database } from '../state/database.js';
+import type { Journal } from '../state/journal.js';
+import { KeyedLock } from '../state/keyed-lock.js';
+import type { Settings } from '../system/settings.js';
+import type { Events } from '../system/system.js';
+import { Tokens } from '../tokens.js';
+import type { Volumes } from '../volume/volumes.js';
+import { ContainerPaths } from './bundle.js';
+import type { Container } from './container.js';
+import { ContainerStore } from './container-store.js';
+import { type HostFacts, readHostFacts } from './host-facts.js';
+import { LiveContainers } from './live.js';
+
+/** What every file of this room works with: the services it stands on, and the state that containers and execs share. One for each daemon. */
+@injectable()
+export class ContainerRoom {
+  readonly store: ContainerStore;
+  readonly paths: ContainerPaths;
+  readonly live = new LiveContainers();
+  /** One operation at a time per container id. Never held while waiting for a process to end. */
+  readonly locks = new KeyedLock();
+  private known: HostFacts | undefined;
+
+  constructor(
+    @inject(Tokens.Settings) readonly settings: Settings,
+    @inject(Tokens.Log) readonly log: Logger,
+    @inject(Tokens.Host) readonly host: Host,
+    @inject(Tokens.Database) readonly db: Database,
+    @inject(Tokens.Journal) readonly journal: Journal,
+    @inject(Tokens.Drivers) readonly drivers: DriverRegistry,
+    @inject(Tokens.Events) readonly events: Events,
+    @inject(Tokens.Layers) readonly layers: Layers,
+    @inject(Tokens.Images) readonly images: Images,
+    @inject(Tokens.Networks) readonly networks: Networks,
+    @inject(Tokens.Volumes) readonly volumes: Volumes,
+  ) {
+    this.store = new ContainerStore(db);
+    this.paths = new ContainerPaths(settings);
+  }
+
+  /** Reads the records and what this host is. Before any other use. */
+  async open(): Promise<void> {
+    this.known = await readHostFacts();
+    this.store.open();
+  }
+
+  get facts(): HostFacts {
+    if (!this.known) throw new Error('the container room is not open');
+    return this.known;
+  }
+
+  /** An event of a container with the attributes that Docker gives it. */
+  publish(container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void {
+    this.events.publish({
+      type: 'container',
+      action,
+      id: container.id,
+      attributes: { ...container.config.labels, ...attributes, image: container.config.image, name: container.name },
+    });
+  }
+}
