@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace gantry::nft {
+
+enum class Field { iifname, oifname, protocol, saddr, daddr, sport, dport, mark, ct_state, ct_status, fib_daddr_type };
+enum class Type { ifname, ipv4, protocol, port };
+
+/// Fails with InvalidInput on a word that is none.
+Field parse_field(const std::string& word);
+Type parse_type(const std::string& word);
+
+struct Verdict {
+  /// accept, drop, return, jump, goto
+  std::string verdict;
+  std::string chain;
+};
+
+/// One part of a rule; which members count depends on `type` (see core/contracts/host-net.ts, whose words these are).
+struct Expression {
+  std::string type;
+  std::vector<Field> fields;
+  std::string value;
+  bool negated = false;
+  std::string set;
+  std::string address;
+  uint16_t port = 0;
+  Verdict verdict;
+};
+
+struct Rule {
+  std::string comment;
+  std::vector<Expression> expressions;
+};
+
+struct Chain {
+  std::string name;
+  /// '' for a chain without a hook.
+  std::string type;
+  std::string hook;
+  int priority = 0;
+  std::vector<Rule> rules;
+};
+
+struct Element {
+  std::vector<std::string> key;
+  std::vector<std::string> data;
+  std::optional<Verdict> verdict;
+};
+
+struct Set {
+  std::string name;
+  std::vector<Type> key;
+  std::vector<Type> data;
+  bool verdict_map = false;
+  bool interval = false;
+  std::vector<Element> elements;
+};
+
+struct Table {
+  std::string name;
+  std::vector<Set> sets;
+  std::vector<Chain> chains;
+};
+
+struct Command {
+  enum class Op { replace_table, delete_table, add_elements, delete_elements } op;
+  /// Only the name for all but `replace_table`.
+  Table table;
+  /// Of the element commands.
+  Set set;
+};
+
+/// Applies all commands in one kernel transaction, to the `ip` family of the calling thread's namespace.
+void apply(const std::vector<Command>& commands);
+
+struct Listing {
+  std::map<std::string, std::vector<std::string>> sets;
+  std::map<std::string, std::vector<std::string>> chains;
+};
+
+/// What the kernel has of a table; nothing when there is none of that name.
+std::optional<Listing> list(const std::string& table);
+
+}  // namespace gantry::nft
