@@ -1,4 +1,96 @@
-import type { HostFiles } from '@gantry/core/contracts/host-files.js';
+import { EngineError, invalid, messageOf } from '@gantry/core/contracts/errors.js';
+import type { ArchiveLimits, Compression, HostFiles, IngestResult, PathStat } from '@gantry/core/contracts/host-files.js';
+import type { AppliedLayer, Change } from '@gantry/core/contracts/storage.js';
 import { addon } from './addon.js';
 
-export const files: HostFiles = addon() as unknown as HostFiles;
+/** The addon's own signatures: positions instead of names, in the order of binding/files.cc and binding/archives.cc. */
+interface FileCalls {
+  mount(type: string, source: string, options: readonly string[], target: string): Promise<void>;
+  unmount(target: string, lazy: boolean): Promise<void>;
+  mountsBelow(path: string): { target: string; type: string; source: string }[];
+  fileSystem(path: string): Promise<{ type: string; free: number; total: number }>;
+  removeTree(path: string): Promise<void>;
+  copyTree(from: string, to: string): Promise<void>;
+  treeSize(path: string): Promise<number>;
+  sync(path: string): Promise<void>;
+  setXattr(path: string, name: string, value: Buffer): Promise<void>;
+  getXattr(path: string, name: string): Promise<Buffer | undefined>;
+  unpack(target: string, fd: number, whiteouts: string, ...limits: Limits): Promise<AppliedLayer>;
+  ingest(fd: number, path: string, limit: number | undefined, tee: number): Promise<IngestResult>;
+  hashUncompressed(fd: number): Promise<IngestResult>;
+  compress(from: number, to: number, compression: Compression): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
+  packUpper(upper: string, lowers: readonly string[], fd: number): Promise<IngestResult>;
+  packDiff(tree: string, parent: string | undefined, fd: number): Promise<IngestResult>;
+  changesUpper(upper: string, lowers: readonly string[]): Promise<Change[]>;
+  changesDiff(tree: string, parent: string | undefined): Promise<Change[]>;
+  sizeDiff(tree: string, parent: string | undefined): Promise<number>;
+  openRoot(path: string): Promise<number>;
+  statIn(rootFd: number, path: string, followLast: boolean): Promise<PathStat>;
+  packPath(rootFd: number, path: string, fd: number, rename: string | undefined): Promise<void>;
+  unpackInto(
+    rootFd: number,
+    path: string,
+    fd: number,
+    noOverwriteDirNonDir: boolean,
+    uid: number | undefined,
+    gid: number | undefined,
+    ...limits: Limits
+  ): Promise<void>;
+  readFileIn(rootFd: number, path: string, limit: number): Promise<Buffer | undefined>;
+  makeDirIn(rootFd: number, path: string): Promise<boolean>;
+  makeFileIn(rootFd: number, path: string): Promise<boolean>;
+  copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
+}
+
+type Limits = [entries: number | undefined, bytes: number | undefined, ratio: number | undefined];
+
+const limitsOf = (limits: ArchiveLimits | undefined): Limits => [limits?.entries, limits?.bytes, limits?.ratio];
+
+const calls = addon() as unknown as FileCalls;
+
+/** What the addon blames on the input has the code EINVAL and no system call; here it gets its kind. */
+async function blamed<T>(pending: Promise<T>): Promise<T> {
+  try {
+    return await pending;
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    const { code, syscall } = error as { code?: unknown; syscall?: unknown };
+    if (code === 'EINVAL' && syscall === undefined) throw invalid(messageOf(error), error);
+    throw error;
+  }
+}
+
+export const files: HostFiles = {
+  mount: (mount, target) => blamed(calls.mount(mount.type, mount.source, mount.options, target)),
+  unmount: (target, lazy = false) => calls.unmount(target, lazy),
+  mountsBelow: (path) => calls.mountsBelow(path),
+  fileSystem: (path) => calls.fileSystem(path),
+
+  removeTree: (path) => calls.removeTree(path),
+  copyTree: (from, to) => calls.copyTree(from, to),
+  treeSize: (path) => calls.treeSize(path),
+  sync: (path) => calls.sync(path),
+  setXattr: (path, name, value) => calls.setXattr(path, name, value),
+  getXattr: (path, name) => calls.getXattr(path, name),
+
+  unpack: ({ target, fd, whiteouts, limits }) => blamed(calls.unpack(target, fd, whiteouts, ...limitsOf(limits))),
+  ingest: ({ fd, path, limit, tee = -1 }) => blamed(calls.ingest(fd, path, limit, tee)),
+  hashUncompressed: (fd) => blamed(calls.hashUncompressed(fd)),
+  compress: ({ from, to, compression }) => blamed(calls.compress(from, to, compression)),
+
+  packUpper: ({ upper, lowers, fd }) => blamed(calls.packUpper(upper, lowers, fd)),
+  packDiff: ({ tree, parent, fd }) => blamed(calls.packDiff(tree, parent, fd)),
+  changesUpper: ({ upper, lowers }) => blamed(calls.changesUpper(upper, lowers)),
+  changesDiff: ({ tree, parent }) => blamed(calls.changesDiff(tree, parent)),
+  sizeDiff: ({ tree, parent }) => blamed(calls.sizeDiff(tree, parent)),
+
+  openRoot: (path) => calls.openRoot(path),
+  statIn: (rootFd, path, { followLast }) => calls.statIn(rootFd, path, followLast),
+  packPath: ({ rootFd, path, fd, rename }) => blamed(calls.packPath(rootFd, path, fd, rename)),
+  unpackInto: ({ rootFd, path, fd, noOverwriteDirNonDir, owner, limits }) =>
+    blamed(calls.unpackInto(rootFd, path, fd, noOverwriteDirNonDir, owner?.uid, owner?.gid, ...limitsOf(limits))),
+  readFileIn: (rootFd, path, limit) => blamed(calls.readFileIn(rootFd, path, limit)),
+  makeDirIn: (rootFd, path) => calls.makeDirIn(rootFd, path),
+  makeFileIn: (rootFd, path) => calls.makeFileIn(rootFd, path),
+  copyOutOf: (rootFd, path, to) => calls.copyOutOf(rootFd, path, to),
+};
