@@ -1,0 +1,17 @@
+import type { Containers } from '../container/containers.js';
+import type { Execs } from '../container/execs.js';
+import type { Images } from '../image/images.js';
+import type { Networks } from '../network/networks.js';
+import type { Events, System } from '../system/system.js';
+import type { Volumes } from '../volume/volumes.js';
+
+/** The services behind the routes. */
+export interface Services {
+  readonly containers: Containers;
+  readonly execs: Execs;
+  readonly images: Images;
+  readonly networks: Networks;
+  readonly volumes: Volumes;
+  readonly system: System;
+  readonly events: Events;
+}
