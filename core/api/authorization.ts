@@ -38,7 +38,7 @@ export class Authorization {
     const access = this.asked.get(request);
     if (!access) return;
     this.asked.delete(request);
-    for (const plugin of [...this.plugins].reverse()) await this.judge(plugin, () => plugin.authorizeResponse({ ...access, statusCode }));
+    for (const plugin of this.plugins.toReversed()) await this.judge(plugin, () => plugin.authorizeResponse({ ...access, statusCode }));
   }
 
   private async judge(plugin: AuthorizationPlugin, ask: () => ReturnType<AuthorizationPlugin['authorizeRequest']>): Promise<void> {

@@ -485,6 +485,7 @@ export class FakeImages implements Images {
 
   commit = unused;
   applyChanges = unused;
+  layersOf = unused;
   useGuard = unused;
 
   async usage(): ReturnType<Images['usage']> {

@@ -150,7 +150,7 @@ function mountRequestJson(mount: MountRequest): object {
           },
         }
       : {}),
-    ...(image ? { ImageOptions: { ...(image.subpath ? { Subpath: image.subpath } : {}) } } : {}),
+    ...(image ? { ImageOptions: image.subpath ? { Subpath: image.subpath } : {} } : {}),
     ...(tmpfs
       ? {
           TmpfsOptions: {

@@ -11,7 +11,7 @@ export function logLine(entry: LogEntry, options: { timestamps: boolean; details
 
 function detailsText(attrs: Readonly<Record<string, string>>): string {
   return Object.keys(attrs)
-    .sort()
+    .toSorted()
     .map((key) => `${encodeURIComponent(key)}=${encodeURIComponent(attrs[key] ?? '')}`)
     .join(',');
 }

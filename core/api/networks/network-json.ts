@@ -31,9 +31,10 @@ export function networkRequest(body: NetworkCreateBody): CreateNetworkRequest {
   };
 }
 
+const withoutLength = (gateway: string | undefined): string => gateway?.replace(/\/\d+$/, '') ?? '';
+
 /** What the user configured, or what was allocated where nobody did. */
 function ipamConfigJson(network: Network): object[] {
-  const withoutLength = (gateway: string | undefined): string => gateway?.replace(/\/\d+$/, '') ?? '';
   const allocated = [...network.ipv4, ...network.ipv6];
   const { config } = network.ipam;
   if (config.length === 0) return allocated.map((data) => poolJson(data.pool, '', withoutLength(data.gateway), data.auxAddresses));
