@@ -39,6 +39,8 @@ export type Capability =
   | 'predefined'
   /** network: only one network of this driver may exist. */
   | 'single'
+  /** ipam: implements LeaseAudit. */
+  | 'lease-audit'
   /** log: `read` works. */
   | 'read';
 

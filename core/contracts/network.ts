@@ -29,8 +29,11 @@ export interface Route {
 }
 
 export interface JoinInfo {
-  /** Link in the host's namespace that the engine moves into the sandbox; absent when the driver gives no link. */
-  readonly link?: { readonly srcName: string; readonly dstPrefix: string };
+  /**
+   * The endpoint's link, which is down; absent when the driver gives none. The engine names it `dstPrefix` and a number, gives it
+   * its addresses and brings it up. With `inSandbox` it is in the sandbox already, else the engine moves it there from the host.
+   */
+  readonly link?: { readonly srcName: string; readonly dstPrefix: string; readonly inSandbox?: boolean };
   readonly gateway?: string;
   readonly gatewayV6?: string;
   readonly routes: readonly Route[];
@@ -79,10 +82,14 @@ export interface NetworkDriver {
   /** The endpoint enters the sandbox at `sandboxPath` (a network namespace file). The engine moves the link, sets addresses and routes. */
   join(networkId: string, endpointId: string, sandboxPath: string): Promise<JoinInfo>;
   leave(networkId: string, endpointId: string): Promise<void>;
-  /** All the ports of an endpoint at once, atomically: all or none; replaces what was published before. `conflict` with "port is already allocated" when one is taken. */
+  /** All the ports of an endpoint at once, atomically: all or none; replaces what was published before. `conflict` with `Bind for IP:PORT failed: port is already allocated` when one is taken, whoever has it. */
   publish(networkId: string, endpointId: string, ports: readonly PortBinding[]): Promise<PublishedPort[]>;
   unpublish(networkId: string, endpointId: string): Promise<void>;
-  /** At daemon start, after every known network and live endpoint was given again: what the driver finds in the kernel under its own names beyond these is taken away. */
+  /**
+   * At daemon start, after every known network and live endpoint was given again (`createNetwork`, `createEndpoint`, and `publish` with
+   * the ports that were chosen; not `join`): what the driver finds in the kernel under its own names beyond these is taken away. Until
+   * then the kernel's former state serves the live endpoints, and a port that somebody took meanwhile is no error.
+   */
   settle(): Promise<void>;
   close(): Promise<void>;
 }
