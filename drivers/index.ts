@@ -1,4 +1,8 @@
 import type { AnyManifest } from '@gantry/core/contracts/manifest.js';
+import { defaultIpam } from './ipam/default/manifest.js';
+import { bridgeNetwork } from './network/bridge/manifest.js';
+import { hostNetwork } from './network/host/manifest.js';
+import { noneNetwork } from './network/none/manifest.js';
 
 /** The drivers of this build. A new in-tree driver is its folder plus one line here. */
-export const drivers: readonly AnyManifest[] = [];
+export const drivers: readonly AnyManifest[] = [bridgeNetwork, hostNetwork, noneNetwork, defaultIpam];
