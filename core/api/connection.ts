@@ -20,7 +20,7 @@ export function descriptorOf(socket: Socket): number | undefined {
 
 const isTls = (socket: Socket): socket is TLSSocket => 'encrypted' in socket && (socket as TLSSocket).encrypted;
 
-/** `userOf` reads SO_PEERCRED of a unix socket's descriptor. */
+/** `userOf` reads SO_PEERCRED of a unix socket's descriptor; a socket that is gone has no user. */
 export function peerOf(socket: Socket, userOf: ((fd: number) => number | undefined) | undefined): Peer {
   if (isTls(socket)) {
     const subject = socket.getPeerCertificate()?.subject as { CN?: string | string[] } | undefined;

@@ -11,6 +11,8 @@ export interface EngineEvent {
 export type EventFilters = ReadonlyMap<string, readonly string[]>;
 
 export interface Events {
+  /** How many listen now. */
+  readonly listeners: number;
   publish(event: Omit<EngineEvent, 'time'>): void;
   /** Past events from `since` on (those still remembered), then live ones without a gap, until `until`, `signal`, or for ever. The subscription is armed when this returns. */
   subscribe(options: { since?: bigint; until?: bigint; filters: EventFilters; signal: AbortSignal }): AsyncIterable<EngineEvent>;
@@ -89,5 +91,7 @@ export interface SystemInfo {
 
 export interface System {
   version(): VersionInfo;
+  /** The default one's name; at once. */
+  readonly storageDriver: string;
   info(): Promise<SystemInfo>;
 }

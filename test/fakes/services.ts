@@ -607,12 +607,16 @@ export class FakeVolumes implements Volumes {
 export class FakeEvents implements Events {
   readonly past: EngineEvent[] = [];
   readonly subscriptions: Parameters<Events['subscribe']>[0][] = [];
-  private readonly listeners = new Set<(event: EngineEvent) => void>();
+  private readonly subscribers = new Set<(event: EngineEvent) => void>();
+
+  get listeners(): number {
+    return this.subscribers.size;
+  }
 
   publish(event: Omit<EngineEvent, 'time'>): void {
     const timed = { ...event, time: BigInt(Date.now()) * 1_000_000n + 7n };
     this.past.push(timed);
-    for (const listener of this.listeners) listener(timed);
+    for (const deliver of this.subscribers) deliver(timed);
   }
 
   subscribe(options: Parameters<Events['subscribe']>[0]): AsyncIterable<EngineEvent> {
@@ -623,10 +627,10 @@ export class FakeEvents implements Events {
       waiting.push(event);
       wake();
     };
-    this.listeners.add(listener);
+    this.subscribers.add(listener);
     const ended = options.until !== undefined && options.until <= BigInt(Date.now()) * 1_000_000n;
     options.signal.addEventListener('abort', () => wake());
-    const listeners = this.listeners;
+    const subscribers = this.subscribers;
     return (async function* () {
       for (;;) {
         const event = waiting.shift();
@@ -634,12 +638,14 @@ export class FakeEvents implements Events {
         else if (ended || options.signal.aborted) break;
         else await new Promise<void>((resolve) => (wake = resolve));
       }
-      listeners.delete(listener);
+      subscribers.delete(listener);
     })();
   }
 }
 
 export class FakeSystem implements System {
+  readonly storageDriver = 'overlay2';
+
   version(): VersionInfo {
     return {
       version: '0.1.0',

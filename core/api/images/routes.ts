@@ -76,8 +76,7 @@ export function imageRoutes(app: FastifyInstance, services: Services, context: A
     const query = new Query(request);
     const image = await images.inspect(request.params.name);
     checkPlatform(image, request.params.name, platformFrom(query, request.apiVersion, 49));
-    const { storageDriver } = await system.info();
-    return adapt('image', imageJson(image, storageDriver), request.apiVersion);
+    return adapt('image', imageJson(image, system.storageDriver), request.apiVersion);
   });
 
   app.get<NamedImage>('/images/:name/history', async (request) => {
