@@ -3,6 +3,8 @@ import { defaultIpam } from './ipam/default/manifest.js';
 import { bridgeNetwork } from './network/bridge/manifest.js';
 import { hostNetwork } from './network/host/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
+import { nativeRuntime } from './runtime/native/manifest.js';
+import { runcRuntime } from './runtime/runc/manifest.js';
 
 /** The drivers of this build. A new in-tree driver is its folder plus one line here. */
-export const drivers: readonly AnyManifest[] = [bridgeNetwork, hostNetwork, noneNetwork, defaultIpam];
+export const drivers: readonly AnyManifest[] = [bridgeNetwork, hostNetwork, noneNetwork, defaultIpam, nativeRuntime, runcRuntime];

@@ -8,15 +8,15 @@ import type { DriverEnv, DriverManifest } from '@gantry/core/contracts/manifest.
 import type { CreateTask, RuntimeDriver, Task, TaskStream } from '@gantry/core/contracts/runtime.js';
 import { busyboxRootfs, noContainers, ociProcess, writeBundle, type BundleOptions } from '@gantry/test/fakes/bundle.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { native } from './native/manifest.js';
-import { runc } from './runc/manifest.js';
+import { nativeRuntime } from './native/manifest.js';
+import { runcRuntime } from './runc/manifest.js';
 
 const shim = join(binFolder, 'gantry-shim');
 
 const runtimes: { manifest: DriverManifest<'runtime'>; options: Record<string, string>; missing: string | undefined }[] = [
-  { manifest: runc, options: { shim }, missing: existsSync('/usr/sbin/runc') ? undefined : 'runc is not installed' },
+  { manifest: runcRuntime, options: { shim }, missing: existsSync('/usr/sbin/runc') ? undefined : 'runc is not installed' },
   {
-    manifest: native,
+    manifest: nativeRuntime,
     options: { shim, path: join(binFolder, 'gantry-runtime') },
     missing: existsSync(join(binFolder, 'gantry-runtime')) ? undefined : 'gantry-runtime is not built',
   },

@@ -3,7 +3,7 @@ import { probeRuntime, runtimeOptions } from '../manifest-options.js';
 import { OciCommandDriver } from '../oci-command.js';
 
 /** gantry-runtime, the engine's own. Its containers are let go by reading their exec.fifo, which takes no other process. */
-export const native: DriverManifest<'runtime'> = {
+export const nativeRuntime: DriverManifest<'runtime'> = {
   kind: 'runtime',
   name: 'native',
   capabilities: [],

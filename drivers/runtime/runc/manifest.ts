@@ -3,7 +3,7 @@ import { probeRuntime, runtimeOptions } from '../manifest-options.js';
 import { OciCommandDriver } from '../oci-command.js';
 
 /** runc as the distribution has it, or with `path` any other runtime with its command line. */
-export const runc: DriverManifest<'runtime'> = {
+export const runcRuntime: DriverManifest<'runtime'> = {
   kind: 'runtime',
   name: 'runc',
   capabilities: [],
