@@ -26,7 +26,8 @@ export interface Layers {
   /** The driver that serves when nobody names one, and why it was chosen. */
   readonly defaultDriver: { name: string; reason: string };
   /**
-   * Makes sure that the stack is unpacked for `driver` and holds it for `owner` (an image's id, or one operation's own name). `unavailable`
+   * Makes sure that the stack is unpacked for `driver` and holds it for `owner`: an image's id (a digest), or one operation's own name,
+   * whose holds end with the daemon. `unavailable`
    * names the missing kernel feature when the driver cannot serve. A pull calls it with ever longer stacks, one layer at a time as
    * the blobs arrive, and several owners may ask for the same stack at once: what is unpacked already is only held once more.
    */

@@ -1,0 +1,149 @@
+import type { ChainId, Digest, DiffId, SnapshotId } from '../contracts/ids.js';
+import type { Database, Row } from '../state/database.js';
+
+const SCHEMA = [
+  // `boot` is the boot during which the files were written, until they are known to be on disk; '' after that.
+  `CREATE TABLE layer_snapshot (
+     driver TEXT NOT NULL, chain TEXT NOT NULL, snapshot TEXT NOT NULL, parent TEXT, diff TEXT NOT NULL, blob TEXT NOT NULL,
+     size INTEGER NOT NULL, boot TEXT NOT NULL, PRIMARY KEY (driver, chain)) STRICT, WITHOUT ROWID;
+   CREATE TABLE layer_hold (owner TEXT NOT NULL, driver TEXT NOT NULL, chain TEXT NOT NULL, PRIMARY KEY (owner, driver, chain)) STRICT, WITHOUT ROWID;
+   CREATE TABLE layer_writable (container TEXT PRIMARY KEY, driver TEXT NOT NULL, snapshot TEXT NOT NULL, chain TEXT, quota INTEGER) STRICT, WITHOUT ROWID`,
+];
+
+/** One unpacked layer of one driver. */
+export interface SnapshotRecord {
+  readonly driver: string;
+  readonly chain: ChainId;
+  readonly snapshot: SnapshotId;
+  readonly parent: ChainId | undefined;
+  readonly diff: DiffId;
+  readonly blob: Digest;
+  readonly size: number;
+  readonly boot: string;
+}
+
+/** A container's writable layer. `chain` is what it stands on, none for an image without layers. */
+export interface WritableRecord {
+  readonly container: string;
+  readonly driver: string;
+  readonly snapshot: SnapshotId;
+  readonly chain: ChainId | undefined;
+  readonly quota: number | undefined;
+}
+
+const text = (row: Row, column: string): string => String(row[column]);
+const optionalText = (row: Row, column: string): string | undefined => (row[column] === null ? undefined : String(row[column]));
+
+const toSnapshot = (row: Row): SnapshotRecord => ({
+  driver: text(row, 'driver'),
+  chain: text(row, 'chain') as ChainId,
+  snapshot: text(row, 'snapshot') as SnapshotId,
+  parent: optionalText(row, 'parent') as ChainId | undefined,
+  diff: text(row, 'diff') as DiffId,
+  blob: text(row, 'blob') as Digest,
+  size: Number(row['size']),
+  boot: text(row, 'boot'),
+});
+
+const toWritable = (row: Row): WritableRecord => ({
+  container: text(row, 'container'),
+  driver: text(row, 'driver'),
+  snapshot: text(row, 'snapshot') as SnapshotId,
+  chain: optionalText(row, 'chain') as ChainId | undefined,
+  quota: row['quota'] === null ? undefined : Number(row['quota']),
+});
+
+/** The layer room's tables. */
+export class LayerRecords {
+  constructor(private readonly db: Database) {}
+
+  open(): void {
+    this.db.migrate('layer', SCHEMA);
+  }
+
+  transaction<T>(work: () => T): T {
+    return this.db.transaction(work);
+  }
+
+  snapshot(driver: string, chain: ChainId): SnapshotRecord | undefined {
+    const row = this.db.get('SELECT * FROM layer_snapshot WHERE driver = ? AND chain = ?', driver, chain);
+    return row && toSnapshot(row);
+  }
+
+  snapshots(): SnapshotRecord[] {
+    return this.db.all('SELECT * FROM layer_snapshot').map(toSnapshot);
+  }
+
+  addSnapshot(record: SnapshotRecord): void {
+    this.db.run(
+      'INSERT OR REPLACE INTO layer_snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      record.driver,
+      record.chain,
+      record.snapshot,
+      record.parent ?? null,
+      record.diff,
+      record.blob,
+      record.size,
+      record.boot,
+    );
+  }
+
+  removeSnapshot(driver: string, chain: ChainId): void {
+    this.db.run('DELETE FROM layer_snapshot WHERE driver = ? AND chain = ?', driver, chain);
+  }
+
+  /** What was written before a sync that has just returned is on disk. */
+  markSynced(driver: string, chains: readonly ChainId[]): void {
+    this.db.transaction(() => {
+      for (const chain of chains) this.db.run("UPDATE layer_snapshot SET boot = '' WHERE driver = ? AND chain = ?", driver, chain);
+    });
+  }
+
+  sizeOf(chain: ChainId): number | undefined {
+    const row = this.db.get('SELECT size FROM layer_snapshot WHERE chain = ? LIMIT 1', chain);
+    return row && Number(row['size']);
+  }
+
+  hold(owner: string, driver: string, chain: ChainId): void {
+    this.db.run('INSERT OR IGNORE INTO layer_hold VALUES (?, ?, ?)', owner, driver, chain);
+  }
+
+  unhold(owner: string): void {
+    this.db.run('DELETE FROM layer_hold WHERE owner = ?', owner);
+  }
+
+  /** Drops the holds of operations, which a restart has ended; those of images have digests as owners. */
+  endOperations(): void {
+    this.db.run("DELETE FROM layer_hold WHERE owner NOT LIKE 'sha256:%'");
+  }
+
+  holds(): { driver: string; chain: ChainId }[] {
+    return this.db
+      .all('SELECT driver, chain FROM layer_hold')
+      .map((row) => ({ driver: text(row, 'driver'), chain: text(row, 'chain') as ChainId }));
+  }
+
+  writable(container: string): WritableRecord | undefined {
+    const row = this.db.get('SELECT * FROM layer_writable WHERE container = ?', container);
+    return row && toWritable(row);
+  }
+
+  writables(): WritableRecord[] {
+    return this.db.all('SELECT * FROM layer_writable').map(toWritable);
+  }
+
+  addWritable(record: WritableRecord): void {
+    this.db.run(
+      'INSERT INTO layer_writable VALUES (?, ?, ?, ?, ?)',
+      record.container,
+      record.driver,
+      record.snapshot,
+      record.chain ?? null,
+      record.quota ?? null,
+    );
+  }
+
+  removeWritable(container: string): void {
+    this.db.run('DELETE FROM layer_writable WHERE container = ?', container);
+  }
+}
