@@ -55,7 +55,7 @@ class ProgressWriter {
     this.opening ??= this.open();
     await this.opening;
     if (this.refused) throw this.refused.error;
-    this.stream?.end();
+    await this.stream?.end();
   }
 
   private line(value: object): void {

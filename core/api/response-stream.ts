@@ -9,6 +9,9 @@ import type { ApiContext } from './context.js';
 /** An answer that is written bit by bit: its head goes out at once, and each write is a chunk of its own. */
 export class ResponseStream {
   private readonly abort = new AbortController();
+  private readonly queue: string[] = [];
+  private queuedBytes = 0;
+  private pumping: Promise<void> | undefined;
 
   private constructor(private readonly raw: ServerResponse) {
     raw.once('close', () => this.abort.abort());
@@ -34,21 +37,49 @@ export class ResponseStream {
 
   /** Bytes that the client has not taken. */
   get backlog(): number {
-    return this.raw.writableLength;
+    return this.raw.writableLength + this.queuedBytes;
   }
 
-  async write(chunk: Buffer | string): Promise<void> {
+  /** Waits for a slow client. Writes of one turn may share a chunk. */
+  async write(chunk: Buffer): Promise<void> {
     if (this.raw.destroyed || this.raw.writableEnded) return;
     if (!this.raw.write(chunk)) await drained(this.raw);
   }
 
-  /** Without waiting for a slow client; look at `backlog`. */
-  push(chunk: Buffer | string): void {
-    if (!this.raw.destroyed && !this.raw.writableEnded) this.raw.write(chunk);
+  /** One object in a chunk of its own: some clients take each chunk for one document. Resolves when it is on its way. */
+  async object(text: string): Promise<void> {
+    this.push(text);
+    await this.pumping;
   }
 
-  end(): void {
+  /** As {@link object}, without waiting for a slow client; look at `backlog`. */
+  push(text: string): void {
+    this.queue.push(text);
+    this.queuedBytes += text.length;
+    this.pumping ??= this.pump();
+  }
+
+  /** Ends the answer behind what was pushed. */
+  async end(): Promise<void> {
+    await this.pumping;
     if (!this.raw.destroyed) this.raw.end();
+  }
+
+  private async pump(): Promise<void> {
+    for (let text = this.queue.shift(); text !== undefined; text = this.queue.shift()) {
+      const next = text;
+      this.queuedBytes -= next.length;
+      if (this.raw.destroyed || this.raw.writableEnded) continue;
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          this.raw.off('close', done);
+          resolve();
+        };
+        this.raw.once('close', done);
+        this.raw.write(next, done);
+      });
+    }
+    this.pumping = undefined;
   }
 
   /** Cuts the connection, so that the client cannot take what it has for the whole. */

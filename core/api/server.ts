@@ -217,8 +217,6 @@ class Listeners implements ApiServer {
     server.timeout = 0;
     server.headersTimeout = limits.headersTimeout;
     server.keepAliveTimeout = limits.keepAliveTimeout;
-    // A client without Upgrade header ends its input by a half close, too.
-    (server as Server & { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
     acceptUpgrades(server, this.handler as (request: unknown, response: unknown) => void);
     server.on('clientError', (error, stream) => {
       this.log.debug('a client was not understood', { error: error.message });

@@ -30,7 +30,7 @@ export async function statsStream(context: ApiContext, containers: Containers, n
   const stream = await ResponseStream.open(context, reply, 'application/json');
   try {
     while (!stream.gone.aborted) {
-      await stream.write(`${JSON.stringify(statsJson(container, now, before))}\n`);
+      await stream.object(`${JSON.stringify(statsJson(container, now, before))}\n`);
       await sleep(INTERVAL, undefined, { signal: stream.gone });
       before = now;
       now = await measure(containers, container.id);
@@ -38,5 +38,5 @@ export async function statsStream(context: ApiContext, containers: Containers, n
   } catch (error) {
     if (!stream.gone.aborted && !isKind(error, 'not-found')) return stream.fail();
   }
-  stream.end();
+  await stream.end();
 }

@@ -61,8 +61,8 @@ export function containerStreamRoutes(app: FastifyInstance, services: Services, 
     const stream = await ResponseStream.open(context, reply, 'application/json');
     try {
       const { exitCode, error } = await result;
-      await stream.write(`${JSON.stringify({ StatusCode: exitCode, ...(error ? { Error: { Message: error } } : {}) })}\n`);
-      stream.end();
+      await stream.object(`${JSON.stringify({ StatusCode: exitCode, ...(error ? { Error: { Message: error } } : {}) })}\n`);
+      await stream.end();
     } catch {
       stream.fail();
     }
@@ -91,7 +91,7 @@ export function containerStreamRoutes(app: FastifyInstance, services: Services, 
     const stream = await ResponseStream.open(context, reply, streamType(!tty, request.apiVersion));
     try {
       for await (const entry of entries) await stream.write(logLine(entry, form));
-      stream.end();
+      await stream.end();
     } catch (error) {
       context.log.warn('a log could not be read to its end', { container: request.params.name, error: String(error) });
       stream.fail();

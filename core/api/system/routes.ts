@@ -57,8 +57,8 @@ export function systemRoutes(app: FastifyInstance, services: Services, context: 
     reply.raw.once('close', () => gone.abort());
     const stream = await ResponseStream.open(context, reply, 'application/json');
     try {
-      for await (const event of source) await stream.write(eventLine(event));
-      stream.end();
+      for await (const event of source) await stream.object(eventLine(event));
+      await stream.end();
     } catch {
       stream.fail();
     }
