@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { inject, injectable } from 'tsyringe';
 import type { Host } from '../contracts/host.js';
 import type { Logger } from '../contracts/manifest.js';
@@ -17,6 +18,7 @@ import type { Container } from './container.js';
 import { ContainerStore } from './container-store.js';
 import { type HostFacts, readHostFacts } from './host-facts.js';
 import { LiveContainers } from './live.js';
+import type { SpecDefaults } from './spec.js';
 
 /** What every file of this room works with: the services it stands on, and the state that containers and execs share. One for each daemon. */
 @injectable()
@@ -27,6 +29,7 @@ export class ContainerRoom {
   /** One operation at a time per container id. Never held while waiting for a process to end. */
   readonly locks = new KeyedLock();
   private known: HostFacts | undefined;
+  private seccompProfile = '';
 
   constructor(
     @inject(Tokens.Settings) readonly settings: Settings,
@@ -48,12 +51,20 @@ export class ContainerRoom {
   /** Reads the records and what this host is. Before any other use. */
   async open(): Promise<void> {
     this.known = await readHostFacts();
+    const { seccompProfile } = this.settings;
+    const named = seccompProfile === '' || seccompProfile === 'builtin' || seccompProfile === 'unconfined';
+    this.seccompProfile = named ? (seccompProfile === 'unconfined' ? seccompProfile : '') : await readFile(seccompProfile, 'utf8');
     this.store.open();
   }
 
   get facts(): HostFacts {
     if (!this.known) throw new Error('the container room is not open');
     return this.known;
+  }
+
+  get specDefaults(): SpecDefaults {
+    const { cgroupParent, noNewPrivileges, defaultUlimits } = this.settings;
+    return { cgroupParent, noNewPrivileges, ulimits: defaultUlimits, seccompProfile: this.seccompProfile };
   }
 
   /** An event of a container with the attributes that Docker gives it. */

@@ -38,4 +38,6 @@ export interface Volumes {
   /** True when nothing was ever put in: a copy-up is due. */
   isEmpty(name: string, containerId: string): Promise<boolean>;
   usage(name: string): Promise<{ size: number; references: number }>;
+  /** At daemon start, once it is known which containers there are: drops the references of all others, and anonymous volumes that only a cut-off create had made. */
+  settle(containers: ReadonlySet<string>): Promise<void>;
 }

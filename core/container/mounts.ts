@@ -1,0 +1,93 @@
+import { mkdir } from 'node:fs/promises';
+import { EngineError, invalid } from '../contracts/errors.js';
+import type { UndoStack } from '../state/undo.js';
+import type { Container, MountPoint } from './container.js';
+import { parseTmpfs } from './mount-requests.js';
+import type { ContainerRoom } from './room.js';
+import type { BoundMount } from './spec-mounts.js';
+
+/** Mounts the root file system in the bundle. */
+export async function mountRootfs(room: ContainerRoom, id: string, undo: UndoStack): Promise<string> {
+  const rootfs = room.paths.rootfs(id);
+  await room.paths.makeBundle(id);
+  undo.push('remove the bundle', () => room.host.files.removeTree(room.paths.bundle(id)));
+  const mounts = await room.layers.acquireWritable(id);
+  undo.push('release the writable layer', () => room.layers.releaseWritable(id));
+  for (const mount of mounts) {
+    await room.host.files.mount(mount, rootfs);
+    undo.push('unmount the root file system', () => room.host.files.unmount(rootfs));
+  }
+  return rootfs;
+}
+
+/** A tmpfs that other containers can share, for an IPC namespace that they may join. */
+export async function mountShm(room: ContainerRoom, container: Container, undo: UndoStack): Promise<string> {
+  const path = room.paths.shm(container.id);
+  await mkdir(path, { recursive: true });
+  await room.host.files.mount(
+    { type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${container.hostConfig.shmSize}`] },
+    path,
+  );
+  undo.push('unmount the shared memory', () => room.host.files.unmount(path));
+  return path;
+}
+
+/**
+ * Makes every volume and bind of a container visible on the host. A volume's first content is what the image has at its place:
+ * `rootFd` is the container's root, mounted already.
+ */
+export async function bindMounts(room: ContainerRoom, container: Container, rootFd: number, undo: UndoStack): Promise<BoundMount[]> {
+  const bound: BoundMount[] = [];
+  for (const point of container.mounts) {
+    if (point.type === 'tmpfs') continue;
+    const source = point.type === 'volume' ? await mountVolume(room, container, point, rootFd, undo) : await bindSource(room, point);
+    bound.push({
+      source,
+      destination: point.destination,
+      readWrite: point.readWrite,
+      propagation: point.propagation,
+      nonRecursive: point.nonRecursive ?? false,
+      recursiveReadOnly: point.recursiveReadOnly ?? 'enabled',
+    });
+  }
+  return bound;
+}
+
+async function mountVolume(room: ContainerRoom, container: Container, point: MountPoint, rootFd: number, undo: UndoStack): Promise<string> {
+  const source = await room.volumes.mount(point.name, container.id);
+  undo.push('unmount a volume', () => room.volumes.unmount(point.name, container.id));
+  // Only before the first start: what the container removed later must not come back.
+  if (!point.noCopy && container.state.startedAt === '' && (await room.volumes.isEmpty(point.name, container.id))) {
+    await room.host.files.copyOutOf(rootFd, point.destination, source);
+  }
+  return source;
+}
+
+/** The host's path, made as a folder for `-v` when it is missing. */
+async function bindSource(room: ContainerRoom, point: MountPoint): Promise<string> {
+  const { files, process } = room.host;
+  const root = await files.openRoot('/');
+  try {
+    await files.statIn(root, point.source, { followLast: true });
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw new EngineError('system', `error while checking bind source ${point.source}`, { cause: error });
+    if (point.createSource !== true) {
+      throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${point.source}`, error);
+    }
+    await files.makeDirIn(root, point.source).catch((cause: unknown) => {
+      throw new EngineError('system', `error while creating mount source path '${point.source}'`, { cause });
+    });
+  } finally {
+    process.closeFd(root);
+  }
+  return point.source;
+}
+
+const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code;
+
+/** `--tmpfs` and `--mount type=tmpfs`. */
+export function tmpfsMounts(container: Container): Map<string, string> {
+  const result = parseTmpfs(container.hostConfig.tmpfs);
+  for (const point of container.mounts) if (point.type === 'tmpfs') result.set(point.destination, point.tmpfsOptions);
+  return result;
+}

@@ -1,0 +1,44 @@
+import { messageOf } from '../contracts/errors.js';
+import type { Container } from './container.js';
+import type { ContainerRoom } from './room.js';
+
+/**
+ * Takes away all that a start has made outside the container's record: mounts, networks, bundle. Repeatable, goes on after an
+ * error, and also right after a crash, when nobody remembers what was there. True when nothing is left.
+ */
+export async function releaseContainer(room: ContainerRoom, container: Container): Promise<boolean> {
+  const { id } = container;
+  let clean = true;
+  const step = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      clean = false;
+      room.log.warn('releasing a container: a step failed', { container: id, step: what, error: messageOf(error) });
+    }
+  };
+  await Promise.all([
+    step('leave the networks', () => room.networks.closeSandbox(id)),
+    (async () => {
+      await step('unmount', () => unmountBundle(room, id));
+      await step('release the writable layer', () => room.layers.releaseWritable(id));
+      const volumes = new Set(container.mounts.filter((point) => point.type === 'volume').map((point) => point.name));
+      for (const name of volumes) await step('unmount a volume', () => room.volumes.unmount(name, id));
+    })(),
+  ]);
+  if (clean) await step('remove the bundle', () => room.host.files.removeTree(room.paths.bundle(id)));
+  return clean;
+}
+
+/** Everything mounted in a bundle, whatever it is. A mount that somebody still uses is taken out of sight as the last resort. */
+async function unmountBundle(room: ContainerRoom, id: string): Promise<void> {
+  const { files } = room.host;
+  for (const { target } of files.mountsBelow(room.paths.bundle(id))) {
+    try {
+      await files.unmount(target);
+    } catch (error) {
+      room.log.warn('a mount is still in use, detaching it', { container: id, target, error: messageOf(error) });
+      await files.unmount(target, true);
+    }
+  }
+}

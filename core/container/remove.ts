@@ -1,0 +1,86 @@
+import { conflict, isKind, messageOf, notImplemented } from '../contracts/errors.js';
+import { failpoint } from '../state/failpoint.js';
+import type { Container } from './container.js';
+import { isRunning } from './list-filters.js';
+import { logContainer } from './logs.js';
+import { releaseContainer } from './release.js';
+import type { ContainerRoom } from './room.js';
+import { killContainer, untilEnded } from './stop.js';
+import type { Supervision } from './supervision.js';
+
+/** Removes a container; with `force` also one that runs. */
+export async function removeContainer(
+  room: ContainerRoom,
+  supervision: Supervision,
+  id: string,
+  options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },
+): Promise<void> {
+  if (options.link) throw notImplemented('removing a link');
+  if (options.force) await forceStop(room, supervision, id);
+  await room.locks.run(id, async () => {
+    const container = room.store.byFullId(id);
+    // A removal that came first did it.
+    if (!container) return;
+    const { status } = container.state;
+    if (isRunning(status)) {
+      const what =
+        status === 'paused' ? `paused and must be unpaused first` : `${status}: stop the container before removing or force remove`;
+      throw conflict(`cannot remove container "/${container.name}": container is ${what}`);
+    }
+    await finishRemoval(room, container, options.volumes);
+  });
+}
+
+async function forceStop(room: ContainerRoom, supervision: Supervision, id: string): Promise<void> {
+  const armed = await room.locks.run(id, async () => {
+    const container = room.store.byFullId(id);
+    if (!container) return undefined;
+    if (isRunning(container.state.status)) room.store.update(id, () => ({ manuallyStopped: true }));
+    if (supervision.cancelRestart(id)) return undefined;
+    const live = room.live.get(id);
+    return live ? { container, live, ended: untilEnded(room, id, live) } : undefined;
+  });
+  if (armed) await killContainer(room, armed.container, armed.live, armed.ended);
+}
+
+/**
+ * The removal itself; the caller holds the lock, and nothing runs. Every step can be repeated: the record says `removing` from the
+ * first to the last, and whoever finds it so goes on. When a step fails the container is `dead` and can be removed again.
+ */
+export async function finishRemoval(room: ContainerRoom, container: Container, volumes: boolean): Promise<void> {
+  const { id } = container;
+  room.store.updateState(id, { status: 'removing' });
+  failpoint('container.remove.1');
+  try {
+    if (!(await releaseContainer(room, container))) throw new Error('not everything that the container used could be released');
+    failpoint('container.remove.2');
+    await room.layers.removeWritable(id);
+    failpoint('container.remove.3');
+    const log = await room.drivers.get('log', container.hostConfig.logDriver);
+    await log.driver.remove(logContainer(room, container));
+    await room.host.files.removeTree(room.paths.folder(id));
+    failpoint('container.remove.4');
+    await letGoOfVolumes(room, container, volumes);
+    failpoint('container.remove.5');
+  } catch (error) {
+    room.store.updateState(id, { status: 'dead', error: messageOf(error) });
+    throw error;
+  }
+  room.store.delete(id);
+  room.publish(container, 'destroy');
+  room.live.removed(id, { exitCode: container.state.exitCode, error: undefined });
+}
+
+async function letGoOfVolumes(room: ContainerRoom, container: Container, remove: boolean): Promise<void> {
+  for (const point of container.mounts) {
+    if (point.type !== 'volume') continue;
+    await room.volumes.dereference(point.name, container.id);
+    if (!remove || !point.anonymous) continue;
+    try {
+      await room.volumes.remove(point.name, { force: true });
+    } catch (error) {
+      // Another container took it over with --volumes-from.
+      if (!isKind(error, 'conflict')) throw error;
+    }
+  }
+}

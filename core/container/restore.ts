@@ -1,0 +1,168 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf } from '../contracts/errors.js';
+import { isId } from '../contracts/ids.js';
+import type { FoundTask } from '../contracts/runtime.js';
+import type { Intent } from '../state/journal.js';
+import type { Container } from './container.js';
+import { isRunning } from './list-filters.js';
+import { releaseContainer } from './release.js';
+import { finishRemoval } from './remove.js';
+import type { ContainerRoom } from './room.js';
+import type { Supervision } from './supervision.js';
+
+/** What a container that ran is said to have ended with when a reboot took everything that knew. */
+const LOST_EXIT_CODE = 255;
+
+/**
+ * Brings records and kernel together at the daemon's start, in two halves between which networks and layers do the same:
+ * they must know who lives. Everything here can be cut off and done again.
+ */
+export class Restoration {
+  private readonly found = new Map<string, FoundTask>();
+  /** Nobody could say whether they run. */
+  private readonly unknown = new Set<string>();
+  private intents: Intent[] = [];
+
+  constructor(
+    private readonly room: ContainerRoom,
+    private readonly supervision: Supervision,
+  ) {}
+
+  /** Ids of the containers whose first process still runs, or may. What was half started is taken away here. */
+  async findLive(): Promise<ReadonlySet<string>> {
+    const { room } = this;
+    this.intents = room.journal.pending().filter(({ kind }) => kind.startsWith('container.'));
+    const halfStarted = new Set(this.intents.filter(({ kind }) => kind === 'container.start').map(({ subject }) => subject));
+    const candidates = room.store.list().filter(({ id, state }) => isRunning(state.status) || halfStarted.has(id));
+    await Promise.all(candidates.map((container) => this.find(container, halfStarted.has(container.id))));
+    const running = [...this.found].filter(([, found]) => found.state === 'running').map(([id]) => id);
+    return new Set([...running, ...this.unknown]);
+  }
+
+  private async find(container: Container, halfStarted: boolean): Promise<void> {
+    const { room } = this;
+    const { id } = container;
+    try {
+      const { driver } = await room.drivers.get('runtime', container.runtime);
+      const found = await driver.find({ id, bundle: room.paths.bundle(id), stateDir: room.paths.task(id) });
+      if (halfStarted) {
+        // The start was never answered: whoever asked knows nothing of it and will ask again.
+        if (found.state !== 'absent') await found.task.delete();
+        return;
+      }
+      this.found.set(id, found);
+    } catch (error) {
+      // "Cannot tell" is not "dead": nothing of it is touched, and the record stays as it is.
+      room.log.error('cannot tell whether a container still runs', { container: id, error: messageOf(error) });
+      this.unknown.add(id);
+    }
+  }
+
+  /** After networks and layers were restored. */
+  async finish(): Promise<void> {
+    const { room } = this;
+    for (const intent of this.intents) await this.settleIntent(intent);
+    for (const container of room.store.list()) {
+      try {
+        await room.locks.run(container.id, () => this.settle(container.id));
+      } catch (error) {
+        room.log.error('restoring a container failed', { container: container.id, error: messageOf(error) });
+      }
+    }
+    await room.volumes.settle(new Set(room.store.list().map(({ id }) => id)));
+    await this.removeOrphans();
+    this.found.clear();
+    this.intents = [];
+  }
+
+  private async settleIntent(intent: Intent): Promise<void> {
+    const { room } = this;
+    const id = intent.subject;
+    const container = room.store.byFullId(id);
+    try {
+      if (intent.kind === 'container.create' && !container) {
+        await room.layers.removeWritable(id);
+        await room.host.files.removeTree(room.paths.folder(id));
+      } else if (intent.kind === 'container.start' && container) {
+        await releaseContainer(room, container);
+      }
+      room.journal.end(intent);
+    } catch (error) {
+      // It stays in the journal for the next start.
+      room.log.error('undoing a cut-off operation failed', { container: id, kind: intent.kind, error: messageOf(error) });
+    }
+  }
+
+  private async settle(id: string): Promise<void> {
+    const { room, supervision } = this;
+    const container = room.store.byFullId(id);
+    if (!container || this.unknown.has(id)) return;
+    const { status } = container.state;
+    if (status === 'removing') {
+      await finishRemoval(room, container, container.hostConfig.autoRemove);
+      return;
+    }
+    if (status === 'running' || status === 'paused') {
+      const found = this.found.get(id) ?? { state: 'absent' };
+      if (found.state === 'running') {
+        await this.takeBack(container, found);
+        return;
+      }
+      if (found.state === 'exited') await found.task.delete();
+      await releaseContainer(room, container);
+      const exit = found.state === 'exited' ? found.exit : { code: LOST_EXIT_CODE, at: Date.now(), oomKilled: false };
+      const delay = supervision.restartDelay(container, exit, 0);
+      supervision.recordExit(id, exit, delay === undefined ? 'exited' : 'restarting');
+      if (delay !== undefined) supervision.scheduleRestart(id, delay);
+    } else if (status === 'restarting') {
+      supervision.scheduleRestart(id, 0);
+    } else if (status === 'exited' && this.wantsToRun(container)) {
+      room.store.updateState(id, { status: 'restarting' });
+      supervision.scheduleRestart(id, 0);
+    }
+    const now = room.store.byFullId(id);
+    if (now?.state.status === 'exited' && now.hostConfig.autoRemove) await finishRemoval(room, now, true);
+  }
+
+  private async takeBack(container: Container, found: Extract<FoundTask, { state: 'running' }>): Promise<void> {
+    const { room } = this;
+    const { id } = container;
+    // Each volume is counted as in use again; the driver finds its mount already there.
+    for (const point of container.mounts) if (point.type === 'volume') await room.volumes.mount(point.name, id);
+    const live = room.live.add(id, found.task);
+    const record = room.store.update(id, ({ state }) => ({ state: { ...state, pid: found.task.pid }, execIds: [] }));
+    this.supervision.watch(record ?? container, live);
+  }
+
+  /** A daemon's start is also the start of what shall always run, even if a user had stopped it. */
+  private wantsToRun({ hostConfig, manuallyStopped }: Container): boolean {
+    const { name } = hostConfig.restartPolicy;
+    return name === 'always' || (name === 'unless-stopped' && !manuallyStopped);
+  }
+
+  /** Bundles and folders that belong to nobody, with all that is still mounted there. */
+  private async removeOrphans(): Promise<void> {
+    const { room } = this;
+    const { files } = room.host;
+    for (const name of await names(room.paths.bundles)) {
+      if (room.live.get(name) || this.unknown.has(name)) continue;
+      const path = join(room.paths.bundles, name);
+      try {
+        for (const { target } of files.mountsBelow(path)) await files.unmount(target, true);
+        await files.removeTree(path);
+      } catch (error) {
+        room.log.warn('removing an orphaned bundle failed', { path, error: messageOf(error) });
+      }
+    }
+    for (const name of await names(room.paths.folders)) {
+      if (!isId(name) || room.store.byFullId(name)) continue;
+      const path = join(room.paths.folders, name);
+      await files.removeTree(path).catch((error: unknown) => {
+        room.log.warn('removing an orphaned folder failed', { path, error: messageOf(error) });
+      });
+    }
+  }
+}
+
+const names = (path: string): Promise<string[]> => readdir(path).catch(() => []);

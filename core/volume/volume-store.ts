@@ -1,0 +1,77 @@
+import type { Database } from '../state/database.js';
+import type { Volume } from './volumes.js';
+
+/** Records of volumes and of the containers that name them, in memory and in the database. */
+export class VolumeStore {
+  private readonly volumes = new Map<string, Volume>();
+  private readonly references = new Map<string, Set<string>>();
+
+  constructor(private readonly db: Database) {}
+
+  open(): void {
+    this.db.migrate('volume', [
+      `CREATE TABLE volume (name TEXT PRIMARY KEY, driver TEXT NOT NULL, document TEXT NOT NULL) STRICT;
+       CREATE TABLE volume_reference (name TEXT NOT NULL, container TEXT NOT NULL, PRIMARY KEY (name, container)) STRICT`,
+    ]);
+    for (const row of this.db.all('SELECT document FROM volume')) {
+      const volume = JSON.parse(String(row['document'])) as Volume;
+      this.volumes.set(volume.name, volume);
+    }
+    for (const row of this.db.all('SELECT name, container FROM volume_reference')) {
+      this.referencesOf(String(row['name'])).add(String(row['container']));
+    }
+  }
+
+  get(name: string): Volume | undefined {
+    return this.volumes.get(name);
+  }
+
+  list(): Volume[] {
+    return [...this.volumes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  put(volume: Volume): void {
+    this.db.run(
+      'INSERT INTO volume VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET driver = excluded.driver, document = excluded.document',
+      volume.name,
+      volume.driver,
+      JSON.stringify(volume),
+    );
+    this.volumes.set(volume.name, volume);
+  }
+
+  delete(name: string): void {
+    this.db.transaction(() => {
+      this.db.run('DELETE FROM volume_reference WHERE name = ?', name);
+      this.db.run('DELETE FROM volume WHERE name = ?', name);
+    });
+    this.volumes.delete(name);
+    this.references.delete(name);
+  }
+
+  /** Container ids. */
+  users(name: string): string[] {
+    return [...(this.references.get(name) ?? [])];
+  }
+
+  addReference(name: string, container: string): void {
+    this.db.run('INSERT OR IGNORE INTO volume_reference VALUES (?, ?)', name, container);
+    this.referencesOf(name).add(container);
+  }
+
+  removeReference(name: string, container: string): void {
+    this.db.run('DELETE FROM volume_reference WHERE name = ? AND container = ?', name, container);
+    this.references.get(name)?.delete(container);
+  }
+
+  /** Every (name, container) pair. */
+  allReferences(): [string, string][] {
+    return [...this.references].flatMap(([name, containers]) => [...containers].map((id): [string, string] => [name, id]));
+  }
+
+  private referencesOf(name: string): Set<string> {
+    const set = this.references.get(name) ?? new Set();
+    this.references.set(name, set);
+    return set;
+  }
+}

@@ -1,0 +1,169 @@
+import { mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EngineError, conflict, invalid, notFound } from '@gantry/core/contracts/errors.js';
+import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
+import type { Mount } from '@gantry/core/contracts/mount.js';
+import type { VolumeDriver, VolumeInfo } from '@gantry/core/contracts/volume.js';
+
+type Options = Readonly<Record<string, string>>;
+
+/** One grammar for what becomes a folder's name. */
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+const OPTIONS = new Set(['type', 'o', 'device', 'size']);
+
+/**
+ * A volume is `<root>/<name>/_data`. With options (`type`, `device`, `o`, mount(8)'s words) something is mounted there while
+ * anybody uses it; they are kept beside it in `options.json`.
+ */
+export class LocalVolumeDriver implements VolumeDriver {
+  readonly scope = 'local';
+  /** Who uses the volumes that are mounted. */
+  private readonly users = new Map<string, Set<string>>();
+
+  constructor(private readonly env: Pick<DriverEnv, 'root' | 'host'>) {}
+
+  async create(name: string, options: Options): Promise<void> {
+    checkName(name);
+    checkOptions(options);
+    const folder = join(this.env.root, name);
+    if (await exists(folder)) {
+      if (await exists(this.data(name))) return;
+      // A creation that was cut off.
+      await this.env.host.files.removeTree(folder);
+    }
+    try {
+      await mkdir(folder, { mode: 0o701 });
+      if (Object.keys(options).length > 0) await writeSynced(join(folder, 'options.json'), JSON.stringify(options));
+      // Last, since its being there is what says that the volume is.
+      await mkdir(this.data(name), { mode: 0o755 });
+    } catch (error) {
+      await this.env.host.files.removeTree(folder);
+      throw error;
+    }
+  }
+
+  async get(name: string): Promise<VolumeInfo> {
+    checkName(name);
+    const data = this.data(name);
+    try {
+      const { birthtime, mtime } = await stat(join(this.env.root, name));
+      if (!(await exists(data))) throw notFound('volume', name);
+      const created = birthtime.getTime() > 0 ? birthtime : mtime;
+      return { name, mountpoint: data, createdAt: created.toISOString().replace(/\.\d+Z$/, 'Z') };
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'ENOENT') throw notFound('volume', name, error);
+      throw error;
+    }
+  }
+
+  async list(): Promise<VolumeInfo[]> {
+    const entries = await readdir(this.env.root, { withFileTypes: true });
+    const infos = await Promise.all(
+      entries.filter((entry) => entry.isDirectory() && NAME.test(entry.name)).map(({ name }) => this.get(name).catch(() => undefined)),
+    );
+    return infos.filter((info) => info !== undefined);
+  }
+
+  async remove(name: string): Promise<void> {
+    checkName(name);
+    if ((this.users.get(name)?.size ?? 0) > 0) throw conflict(`volume ${name} is mounted`);
+    const folder = join(this.env.root, name);
+    // What a former daemon left mounted must not be emptied with the folder.
+    await this.env.host.files.unmount(this.data(name));
+    await this.env.host.files.removeTree(folder);
+  }
+
+  async mount(name: string, user: string): Promise<string> {
+    checkName(name);
+    const data = this.data(name);
+    const users = this.users.get(name) ?? new Set();
+    if (users.size === 0) {
+      if (!(await exists(data))) throw notFound('volume', name);
+      const mount = mountOf(await this.optionsOf(name));
+      if (mount && !this.isMounted(data)) {
+        await this.env.host.files.mount(mount, data).catch((error: unknown) => {
+          const why = error instanceof Error ? error.message : String(error);
+          throw new EngineError(
+            'system',
+            `error while mounting volume '${data}': failed to mount local volume: mount ${mount.source}:${data}, data: ${mount.options.join(',')}: ${why}`,
+            { cause: error },
+          );
+        });
+      }
+    }
+    users.add(user);
+    this.users.set(name, users);
+    return data;
+  }
+
+  async unmount(name: string, user: string): Promise<void> {
+    checkName(name);
+    const users = this.users.get(name);
+    users?.delete(user);
+    if (users && users.size > 0) return;
+    this.users.delete(name);
+    await this.env.host.files.unmount(this.data(name));
+  }
+
+  async close(): Promise<void> {
+    // Containers go on without the daemon, so what they use stays mounted.
+  }
+
+  private data(name: string): string {
+    return join(this.env.root, name, '_data');
+  }
+
+  private isMounted(data: string): boolean {
+    return this.env.host.files.mountsBelow(data).some(({ target }) => target === data);
+  }
+
+  private async optionsOf(name: string): Promise<Options> {
+    try {
+      return JSON.parse(await readFile(join(this.env.root, name, 'options.json'), 'utf8')) as Options;
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'ENOENT') return {};
+      throw error;
+    }
+  }
+}
+
+function checkName(name: string): void {
+  if (!NAME.test(name)) throw invalid(`"${name}" includes invalid characters for a local volume name`);
+}
+
+function checkOptions(options: Options): void {
+  for (const key of Object.keys(options)) if (!OPTIONS.has(key)) throw invalid(`invalid option: "${key}"`);
+  if (options['size'] !== undefined) throw invalid('quota size requested but no quota support');
+  const given = Object.keys(options).length > 0;
+  // A type is needed for a new file system; a bind or remount takes none.
+  if (given && !options['type'] && !/(?:^|,)r?bind(?:,|$)/.test(options['o'] ?? '')) throw invalid('missing required option: "type"');
+  if (given && !options['device']) throw invalid('missing required option: "device"');
+}
+
+function mountOf(options: Options): Mount | undefined {
+  const { type = '', device = '', o = '' } = options;
+  if (device === '') return undefined;
+  const words = o === '' ? [] : o.split(',');
+  const bind = words.find((word) => word === 'bind' || word === 'rbind');
+  const rest = words.filter((word) => word !== 'bind' && word !== 'rbind' && word !== 'defaults');
+  if (bind) return { type: 'bind', source: device, options: [bind, ...rest] };
+  // The kernel resolves no names: an NFS server's address travels in the data.
+  return { type: type === 'none' ? 'bind' : type, source: device, options: rest };
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(`${path}.new`, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+}

@@ -1,0 +1,11 @@
+import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
+import { LocalVolumeDriver } from './driver.js';
+
+/** Folders on this host, and whatever mount(2) can put there. */
+export const local: DriverManifest<'volume'> = {
+  kind: 'volume',
+  name: 'local',
+  capabilities: [],
+  probe: () => Promise.resolve({ ok: true }),
+  open: (env) => Promise.resolve(new LocalVolumeDriver(env)),
+};
