@@ -5,6 +5,7 @@ import { hostNetwork } from './network/host/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
 import { overlay2 } from './storage/overlay2/manifest.js';
 import { vfs } from './storage/vfs/manifest.js';
+import { local } from './volume/local/manifest.js';
 
 /** The drivers of this build. A new in-tree driver is its folder plus one line here. */
-export const drivers: readonly AnyManifest[] = [overlay2, vfs, bridgeNetwork, hostNetwork, noneNetwork, defaultIpam];
+export const drivers: readonly AnyManifest[] = [overlay2, vfs, bridgeNetwork, hostNetwork, noneNetwork, defaultIpam, local];
