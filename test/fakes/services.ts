@@ -601,6 +601,7 @@ export class FakeVolumes implements Volumes {
   mount = unused;
   unmount = unused;
   isEmpty = unused;
+  settle = unused;
 }
 
 /** Remembers all and hands on live ones. */
