@@ -1,0 +1,4 @@
+/** The embedded name server of one sandbox. */
+export interface DnsServer {
+  close(): Promise<void>;
+}
