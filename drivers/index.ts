@@ -3,9 +3,21 @@ import { defaultIpam } from './ipam/default/manifest.js';
 import { bridgeNetwork } from './network/bridge/manifest.js';
 import { hostNetwork } from './network/host/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
+import { nativeRuntime } from './runtime/native/manifest.js';
+import { runcRuntime } from './runtime/runc/manifest.js';
 import { overlay2 } from './storage/overlay2/manifest.js';
 import { vfs } from './storage/vfs/manifest.js';
 import { local } from './volume/local/manifest.js';
 
 /** The drivers of this build. A new in-tree driver is its folder plus one line here. */
-export const drivers: readonly AnyManifest[] = [overlay2, vfs, bridgeNetwork, hostNetwork, noneNetwork, defaultIpam, local];
+export const drivers: readonly AnyManifest[] = [
+  overlay2,
+  vfs,
+  bridgeNetwork,
+  hostNetwork,
+  noneNetwork,
+  defaultIpam,
+  local,
+  nativeRuntime,
+  runcRuntime,
+];

@@ -1,0 +1,466 @@
+#include "task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "log.h"
+#include "runtime.h"
+#include "sys.h"
+
+namespace shim {
+namespace {
+
+/// How long processes that joined the container may outlive it before the shim stops waiting for them.
+constexpr uint64_t kStragglersMs = 5000;
+
+struct Task {
+  TaskState state = TaskState::kIdle;
+  const char* state_dir = nullptr;
+  const char* exec_fifo = nullptr;
+  bool terminal = false;
+  bool oom_killed = false;
+  bool delete_wanted = false;
+
+  /// Whoever waits for start's answer; slot UINT16_MAX when none.
+  Requester starter;
+  pid_t start_pid = -1;
+  Watch fifo;
+
+  pid_t delete_pid = -1;
+  uint64_t stragglers_until = 0;
+};
+
+Task task;
+
+void advance();
+
+void answer_pid(const Requester& requester, pid_t pid) {
+  Client* client = requester_client(requester);
+  if (!client) return;
+  uint32_t value = static_cast<uint32_t>(pid);
+  client_send(*client, kOk, 0, requester.tag, &value, sizeof value);
+}
+
+void fail_runtime(const Requester& requester, const char* text, size_t size) {
+  Client* client = requester_client(requester);
+  if (client) client_fail(*client, requester.tag, kReasonRuntime, text, size);
+}
+
+void close_all(int fds[3]) {
+  for (int i = 0; i < 3; ++i) close_fd(fds[i]);
+}
+
+bool executing_any() {
+  for (Process& process : processes) {
+    if (process.runtime_pid > 0) return true;
+  }
+  return false;
+}
+
+void release_exec(Process& process) {
+  process_close(process);
+  process = Process();
+}
+
+/// An exec's slot is free once its exit was told and its output has ended.
+void release_if_over(Process& process) {
+  if (is_first(process) || process.stage != Stage::kExited || !process.exit_told || !process.output_ended) return;
+  Client* client = requester_client(process.requester);
+  if (client && client->process == &process) client->process = nullptr;
+  release_exec(process);
+}
+
+/// To everybody: whoever asked for an exec may have lost its stream and still wants to know how it ended.
+void tell_exit(Process& process) {
+  struct __attribute__((packed)) {
+    uint32_t code;
+    uint64_t at_ms;
+    char name[kMaxExecName];
+  } payload;
+  payload.code = static_cast<uint32_t>(process.exit_code);
+  payload.at_ms = process.exited_at_ms;
+  size_t length = strlen(process.name);
+  memcpy(payload.name, process.name, length);
+  uint16_t flags = is_first(process) && task.oom_killed ? kExitOomKilled : 0;
+  clients_broadcast(kExit, flags, &payload, static_cast<uint32_t>(sizeof payload - kMaxExecName + length));
+  process.exit_told = true;
+}
+
+void first_exited() {
+  Process& first = first_process();
+  task.oom_killed = memory_was_exhausted();
+  ExitRecord record = {first.exit_code, first.exited_at_ms, task.oom_killed};
+  // A disk that takes nothing must not hide the exit from a daemon that comes later.
+  if (!write_exit_file(task.state_dir, record)) {
+    note_errno("exit file");
+    if (!write_exit_file(".", record)) note_errno("exit file in the run folder");
+  }
+  task.state = TaskState::kExited;
+}
+
+void on_exit(Process& process, int status) {
+  process.pid = -1;
+  process_exited(process, status);
+  if (is_first(process)) {
+    first_exited();
+  } else {
+    tell_exit(process);
+  }
+  release_if_over(process);
+}
+
+void create_ended(Process& first, int status) {
+  char path[128];
+  pid_file_path(first, path, sizeof path);
+  pid_t pid = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? read_pid_file(path) : -1;
+  unlink(path);
+  if (pid > 0 && process_begin(first, pid)) {
+    memory_cgroup_of(pid);
+    if (!write_task_file(pid)) note_errno("task file");
+    task.state = TaskState::kCreated;
+    answer_pid(first.requester, pid);
+    if (task.delete_wanted) pidfd_send_signal(first.pidfd, SIGKILL);
+    return;
+  }
+  char words[4096];
+  size_t size = process_runtime_words(first, words, sizeof words);
+  if (pid > 0) {
+    // The runtime believes that it has made it; the first process waits for a start that will not come.
+    if (first.pidfd >= 0) pidfd_send_signal(first.pidfd, SIGKILL);
+    size = static_cast<size_t>(snprintf(words, sizeof words, "the runtime sent no terminal"));
+  }
+  fail_runtime(first.requester, words, size);
+  process_close(first);
+  first.stage = Stage::kExited;
+  first.exit_told = true;
+  first.output_ended = true;
+  task.state = TaskState::kExited;
+}
+
+void exec_ended(Process& process, int status) {
+  char path[128];
+  pid_file_path(process, path, sizeof path);
+  pid_t pid = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? read_pid_file(path) : -1;
+  unlink(path);
+  if (pid > 0) {
+    if (process_begin(process, pid)) {
+      answer_pid(process.requester, pid);
+      return;
+    }
+    if (process.pidfd >= 0) pidfd_send_signal(process.pidfd, SIGKILL);
+  }
+  char words[4096];
+  size_t size = process_runtime_words(process, words, sizeof words);
+  Client* client = requester_client(process.requester);
+  if (client && client->process == &process) client->process = nullptr;
+  fail_runtime(process.requester, words, size);
+  release_exec(process);
+}
+
+void answer_start(const char* failure) {
+  Client* client = requester_client(task.starter);
+  uint32_t tag = task.starter.tag;
+  task.starter = Requester();
+  if (!client) return;
+  if (failure) {
+    client_fail(*client, tag, kReasonRuntime, failure);
+  } else {
+    client_send(*client, kOk, 0, tag, nullptr, 0);
+  }
+}
+
+void close_fifo() {
+  if (task.fifo.fd < 0) return;
+  watch_set(task.fifo, 0);
+  close_fd(task.fifo.fd);
+}
+
+/// The first process opens the fifo for writing when it is ready, which our reading end allows; it writes one byte and
+/// executes the user's program.
+void fifo_ready(void*, uint32_t) {
+  char bytes[64];
+  ssize_t size;
+  bool got = false;
+  while ((size = read(task.fifo.fd, bytes, sizeof bytes)) > 0) got = true;
+  if (!got && size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  close_fifo();
+  unlink(task.exec_fifo);
+  if (task.state == TaskState::kCreated) task.state = TaskState::kRunning;
+  answer_start(nullptr);
+}
+
+void start_ended(int status) {
+  bool started = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  if (started && task.state == TaskState::kCreated) task.state = TaskState::kRunning;
+  // The runtime's own words are in its log.
+  answer_start(started ? nullptr : "");
+}
+
+/// What can follow now, follows. Called after every event.
+void advance() {
+  Process& first = first_process();
+  if (task.state == TaskState::kExited) {
+    if (task.fifo.fd >= 0) {
+      close_fifo();
+      answer_start("the container's process ended before it was started");
+    }
+    if (!first.output_ended || task.start_pid > 0) return;
+    if (!first.exit_told) {
+      log_close();
+      tell_exit(first);
+    }
+    if (executing_any()) return;
+    task.state = TaskState::kDeleting;
+    task.stragglers_until = monotonic_ms() + kStragglersMs;
+    task.delete_pid = runtime_delete();
+    if (task.delete_pid < 0) note_errno("runtime delete");
+  }
+  if (task.state == TaskState::kDeleting && task.delete_pid < 0) {
+    bool stragglers = false;
+    for (Process& process : processes) stragglers |= !is_first(process) && process.stage != Stage::kFree;
+    if (stragglers && monotonic_ms() < task.stragglers_until) return;
+    task.state = TaskState::kDone;
+  }
+}
+
+void reap(pid_t pid, int status) {
+  if (pid == task.start_pid) {
+    task.start_pid = -1;
+    start_ended(status);
+    return;
+  }
+  if (pid == task.delete_pid) {
+    task.delete_pid = -1;
+    if (status != 0) note("runtime delete failed; see delete.log");
+    return;
+  }
+  for (Process& process : processes) {
+    if (process.stage == Stage::kFree) continue;
+    if (process.runtime_pid == pid) {
+      process.runtime_pid = -1;
+      is_first(process) ? create_ended(process, status) : exec_ended(process, status);
+      return;
+    }
+    if (process.pid == pid) {
+      on_exit(process, status);
+      return;
+    }
+  }
+}
+
+bool reap_if_ended(pid_t pid) {
+  int status;
+  if (pid <= 0 || waitpid(pid, &status, WNOHANG) != pid) return false;
+  reap(pid, status);
+  return true;
+}
+
+bool known(pid_t pid) {
+  if (pid == task.start_pid || pid == task.delete_pid) return true;
+  for (Process& process : processes) {
+    if (process.stage != Stage::kFree && (process.runtime_pid == pid || process.pid == pid)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TaskState task_state() { return task.state; }
+
+void task_describe(FieldWriter& fields) {
+  static const char* const names[] = {"idle", "creating", "created", "running", "exited", "deleting", "done"};
+  const Process& first = first_process();
+  fields.add("state", names[static_cast<int>(task.state)]);
+  if (runtime_container_id()) fields.add("id", runtime_container_id());
+  fields.add("pid", static_cast<uint64_t>(first.pid > 0 ? first.pid : 0));
+  fields.add("terminal", static_cast<uint64_t>(task.terminal));
+  fields.add("dropped", log_dropped());
+  if (task.state >= TaskState::kExited && first.exited_at_ms > 0) {
+    fields.add("code", static_cast<uint64_t>(first.exit_code));
+    fields.add("at", first.exited_at_ms);
+    fields.add("oom", static_cast<uint64_t>(task.oom_killed));
+    fields.add("told", static_cast<uint64_t>(first.exit_told));
+  }
+}
+
+void task_create(Client& client, uint32_t tag, const Fields& asked) {
+  if (task.state != TaskState::kIdle) return client_fail(client, tag, kReasonConflict, "there is a container already");
+  // Kept for life: paths and the log's attributes are used in place.
+  char* kept = static_cast<char*>(map_pages(asked.size));
+  if (!kept) return client_fail(client, tag, kReasonSystem, "out of memory");
+  memcpy(kept, asked.bytes, asked.size);
+  Fields config = {kept, asked.size};
+  task.state_dir = config.find("stateDir");
+  task.exec_fifo = config.find("execFifo");
+  task.terminal = config.flag("terminal");
+  if (!runtime_configure(config) || !task.state_dir) {
+    return client_fail(client, tag, kReasonProtocol, "the request to create lacks something");
+  }
+  LogConfig log;
+  log.path = config.find("logPath");
+  log.max_size = config.number("logMaxSize");
+  log.max_files = static_cast<unsigned>(config.number("logMaxFiles"));
+  log.compress = config.flag("logCompress");
+  log.attrs = config.find("logAttrs");
+  char failure[256];
+  if (!log_open(log)) {
+    snprintf(failure, sizeof failure, "log file: %s", strerror(errno));
+    return client_fail(client, tag, kReasonSystem, failure);
+  }
+  if (!write_task_file(0)) note_errno("task file");
+
+  Process& first = first_process();
+  first.stage = Stage::kMaking;
+  first.requester = requester_of(client, tag);
+  first.input_ends_with_client = config.flag("stdinOnce");
+  first.rows = static_cast<uint16_t>(config.number("rows"));
+  first.columns = static_cast<uint16_t>(config.number("columns"));
+  int fds[3];
+  if (!process_open(first, task.terminal, config.flag("openStdin"), fds)) {
+    snprintf(failure, sizeof failure, "standard streams: %s", strerror(errno));
+    first = Process();
+    return client_fail(client, tag, kReasonSystem, failure);
+  }
+  first.runtime_pid = runtime_create(first, fds);
+  int err = errno;
+  close_all(fds);
+  if (first.runtime_pid < 0) {
+    process_close(first);
+    first = Process();
+    snprintf(failure, sizeof failure, "cannot execute the runtime: %s", strerror(err));
+    return client_fail(client, tag, kReasonSystem, failure);
+  }
+  task.state = TaskState::kCreating;
+}
+
+void task_start(Client& client, uint32_t tag) {
+  if (task.state == TaskState::kRunning) return client_fail(client, tag, kReasonConflict, "the container runs already");
+  if (task.state != TaskState::kCreated)
+    return client_fail(client, tag, kReasonConflict, "the container's process is gone");
+  if (task.start_pid > 0 || task.fifo.fd >= 0)
+    return client_fail(client, tag, kReasonConflict, "the container is being started");
+  task.starter = requester_of(client, tag);
+  if (task.exec_fifo) {
+    int fd = open(task.exec_fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+      task.fifo.fd = fd;
+      task.fifo.ready = fifo_ready;
+      watch_set(task.fifo, EPOLLIN);
+      return;
+    }
+    note_errno("exec fifo");
+  }
+  task.start_pid = runtime_start();
+  if (task.start_pid < 0) answer_start(strerror(errno));
+}
+
+void task_exec(Client& client, uint32_t tag, const Fields& config) {
+  const char* name = config.find("name", "");
+  if (task.state != TaskState::kRunning && task.state != TaskState::kCreated) {
+    return client_fail(client, tag, kReasonConflict, "the container does not run");
+  }
+  if (client.process) return client_fail(client, tag, kReasonProtocol, "this connection is a stream already");
+  if (name[0] == '\0' || strlen(name) > kMaxExecName ||
+      strspn(name, "0123456789abcdefghijklmnopqrstuvwxyz-") != strlen(name)) {
+    return client_fail(client, tag, kReasonProtocol, "bad name of an exec");
+  }
+  if (task_process(name)) return client_fail(client, tag, kReasonConflict, "there is an exec of this name already");
+  Process* slot = process_slot();
+  if (!slot) return client_fail(client, tag, kReasonConflict, "too many processes were added to this container");
+
+  snprintf(slot->name, sizeof slot->name, "%s", name);
+  slot->requester = requester_of(client, tag);
+  slot->input_ends_with_client = true;
+  slot->rows = static_cast<uint16_t>(config.number("rows"));
+  slot->columns = static_cast<uint16_t>(config.number("columns"));
+  int fds[3];
+  char failure[256];
+  if (!process_open(*slot, config.flag("terminal"), config.flag("openStdin"), fds)) {
+    snprintf(failure, sizeof failure, "standard streams: %s", strerror(errno));
+    *slot = Process();
+    return client_fail(client, tag, kReasonSystem, failure);
+  }
+  slot->stage = Stage::kMaking;
+  slot->runtime_pid = runtime_exec(*slot, fds);
+  int err = errno;
+  close_all(fds);
+  if (slot->runtime_pid < 0) {
+    release_exec(*slot);
+    snprintf(failure, sizeof failure, "cannot execute the runtime: %s", strerror(err));
+    return client_fail(client, tag, kReasonSystem, failure);
+  }
+  client.process = slot;
+  client.wants =
+      static_cast<uint16_t>((config.flag("stdin") ? kWantStdin : 0) | (config.flag("stdout") ? kWantStdout : 0) |
+                            (config.flag("stderr") ? kWantStderr : 0));
+}
+
+void task_delete(Client& client, uint32_t tag) {
+  Process& first = first_process();
+  task.delete_wanted = true;
+  if (first.pidfd >= 0 && first.stage == Stage::kLive) {
+    pidfd_send_signal(first.pidfd, SIGKILL);
+  } else if (first.runtime_pid > 0) {
+    // Its own cleanup is left to `delete`.
+    kill(first.runtime_pid, SIGKILL);
+  } else if (task.state == TaskState::kIdle) {
+    task.state = TaskState::kDone;
+  }
+  client_send(client, kOk, 0, tag, nullptr, 0);
+}
+
+Process* task_process(const char* name) {
+  for (Process& process : processes) {
+    if (process.stage != Stage::kFree && strcmp(process.name, name) == 0) return &process;
+  }
+  return nullptr;
+}
+
+void task_child_ended() {
+  // A runtime's end comes first: only its pid file says which child is the process it has made, and that one may be
+  // dead already.
+  reap_if_ended(task.start_pid);
+  reap_if_ended(task.delete_pid);
+  for (Process& process : processes) {
+    if (process.stage != Stage::kFree) reap_if_ended(process.runtime_pid);
+  }
+  for (Process& process : processes) {
+    if (process.stage != Stage::kFree) reap_if_ended(process.pid);
+  }
+  // Orphans of the container that the kernel gave to us. While a runtime is at work one of them may be what it makes.
+  while (!executing_any()) {
+    siginfo_t info = {};
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0) break;
+    int status;
+    if (known(info.si_pid)) {
+      reap_if_ended(info.si_pid);
+    } else {
+      waitpid(info.si_pid, &status, WNOHANG);
+    }
+  }
+  advance();
+}
+
+void task_output_ended(Process& process) { release_if_over(process); }
+
+uint64_t task_check(uint64_t now) {
+  uint64_t next = 0;
+  auto earlier = [&](uint64_t when) {
+    if (when > 0 && (next == 0 || when < next)) next = when;
+  };
+  for (Process& process : processes) {
+    if (process.stage == Stage::kExited) earlier(process_check(process, now));
+  }
+  advance();
+  if (task.state == TaskState::kDeleting) earlier(task.stragglers_until);
+  return next;
+}
+
+}  // namespace shim
