@@ -5,8 +5,10 @@
 #include "gantry/archive_input.h"
 #include "gantry/blob.h"
 #include "gantry/extract.h"
+#include "gantry/pack.h"
 #include "gantry/path.h"
 #include "gantry/tar_reader.h"
+#include "gantry/tree_changes.h"
 #include "task.h"
 
 namespace gantry::binding {
@@ -121,6 +123,75 @@ Napi::Value js_compress(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value changes_to_js(Napi::Env env, std::vector<Change>& changes) {
+  Napi::Array all = Napi::Array::New(env, changes.size());
+  uint32_t at = 0;
+  for (const Change& change : changes) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("path", change.path);
+    row.Set("kind", change.kind == ChangeKind::added     ? "added"
+                    : change.kind == ChangeKind::deleted ? "deleted"
+                                                         : "modified");
+    all.Set(at++, row);
+  }
+  return all;
+}
+
+Napi::Value js_pack_upper(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string upper = args.text();
+  std::vector<std::string> lowers = args.texts();
+  int fd = args.fd();
+  return run_off_thread<Digested>(
+      info.Env(), [=] { return pack_upper(upper, lowers, fd); }, digested_value);
+}
+
+Napi::Value js_pack_diff(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string tree = args.text();
+  std::optional<std::string> parent = args.optional_text();
+  int fd = args.fd();
+  return run_off_thread<Digested>(
+      info.Env(), [=] { return pack_diff(tree, parent, fd); }, digested_value);
+}
+
+Napi::Value js_changes_upper(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string upper = args.text();
+  std::vector<std::string> lowers = args.texts();
+  return run_off_thread<std::vector<Change>>(
+      info.Env(),
+      [=] { return collect_changes([&](const TakeChange& take) { walk_upper(upper, lowers, true, take); }); },
+      changes_to_js);
+}
+
+Napi::Value js_changes_diff(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string tree = args.text();
+  std::optional<std::string> parent = args.optional_text();
+  return run_off_thread<std::vector<Change>>(
+      info.Env(), [=] { return collect_changes([&](const TakeChange& take) { walk_diff(tree, parent, take); }); },
+      changes_to_js);
+}
+
+Napi::Value js_size_diff(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string tree = args.text();
+  std::optional<std::string> parent = args.optional_text();
+  return run_off_thread<uint64_t>(
+      info.Env(), [=] { return changed_size([&](const TakeChange& take) { walk_diff(tree, parent, take); }); },
+      size_to_js);
+}
+
+Napi::Value js_pack_path(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  int root = args.fd();
+  std::string path = args.text();
+  int fd = args.fd();
+  std::optional<std::string> rename = args.optional_text();
+  return run_off_thread(info.Env(), [=] { pack_path(root, path, fd, rename); });
+}
+
 }  // namespace
 
 void init_archives(Napi::Env env, Napi::Object exports) {
@@ -132,6 +203,12 @@ void init_archives(Napi::Env env, Napi::Object exports) {
   add("ingest", js_ingest);
   add("hashUncompressed", js_hash_uncompressed);
   add("compress", js_compress);
+  add("packUpper", js_pack_upper);
+  add("packDiff", js_pack_diff);
+  add("changesUpper", js_changes_upper);
+  add("changesDiff", js_changes_diff);
+  add("sizeDiff", js_size_diff);
+  add("packPath", js_pack_path);
 }
 
 }  // namespace gantry::binding

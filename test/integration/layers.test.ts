@@ -87,7 +87,7 @@ describe.skipIf(!isRoot)('layers on a real kernel', () => {
     await expect(openStore('aufs')).rejects.toMatchObject({ kind: 'not-found' });
   });
 
-  for (const driver of ['overlay2']) {
+  for (const driver of ['overlay2', 'vfs']) {
     it(`unpacks a stack for ${driver}, shows a container its tree and takes it all back`, async () => {
       const stack = [layer({ 'a/one': '1', keep: 'k' }), layer({ 'a/two': '2' }), layer({ 'a/.wh.one': '', three: '3' })];
       await store.prepare(driver, stack, 'sha256:image');

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gantry/digest.h"
+
+namespace gantry {
+
+/// Layer archive of an overlay's upper folder: its marks become archive whiteouts, its private attributes are left out.
+/// A folder or file that overlayfs stored as a reference (redirect_dir, metacopy) is InvalidInput: its content is not
+/// there.
+Digested pack_upper(const std::string& upper, const std::vector<std::string>& lowers, int fd);
+
+/// Layer archive of what differs in `tree` from `parent`, or of all of it.
+Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, int fd);
+
+/// Archive of one path inside a container's root, named `rename` or by its last component; "." puts content only below
+/// "./". File systems that are views of the kernel (proc, sysfs, cgroup) are left as empty folders.
+void pack_path(int root, const std::string& path, int fd, const std::optional<std::string>& rename);
+
+}  // namespace gantry

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace gantry {
+
+enum class ChangeKind { modified, added, deleted };
+
+/// One path of a tree that is not as it is in the tree below, while its folder is open.
+struct TreeChange {
+  ChangeKind kind;
+  /// Relative to the tree; "" is the tree's own folder.
+  std::string path;
+  /// The open folder that holds it, and its name there; "." for the tree's own folder. Not set when deleted.
+  int dir = -1;
+  std::string name;
+  struct stat st;
+  /// A folder that hides everything that the same folder below holds. What it hides is not reported as deleted.
+  bool opaque = false;
+};
+
+using TakeChange = std::function<void(const TreeChange&)>;
+
+/// Walks an overlay's upper folder. `lowers` are its lower folders from the top. With `expand_opaque` each path that an
+/// opaque folder hides is reported as deleted. Folders come before what they hold, names in byte order.
+void walk_upper(const std::string& upper, const std::vector<std::string>& lowers, bool expand_opaque,
+                const TakeChange& take);
+
+/// Compares two trees by kind, owner, mode, size, time, link target and attributes, not by content. A folder in which
+/// something changed is reported as modified. Without `parent` everything is added.
+void walk_diff(const std::string& tree, const std::optional<std::string>& parent, const TakeChange& take);
+
+struct Change {
+  std::string path;
+  ChangeKind kind;
+};
+
+/// What a walk reports, as absolute paths in byte order, without the tree's own folder.
+std::vector<Change> collect_changes(const std::function<void(const TakeChange&)>& walk);
+
+/// Bytes of the files that a walk reports, hard links once.
+uint64_t changed_size(const std::function<void(const TakeChange&)>& walk);
+
+/// Names in a folder in byte order.
+std::vector<std::string> sorted_names(int dir);
+
+}  // namespace gantry

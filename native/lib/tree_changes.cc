@@ -1,0 +1,285 @@
+#include "gantry/tree_changes.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "gantry/error.h"
+#include "gantry/fd.h"
+#include "gantry/path.h"
+#include "gantry/tree.h"
+
+namespace gantry {
+namespace {
+
+std::string below(const std::string& path, const std::string& name) { return path.empty() ? name : path + "/" + name; }
+
+bool is_whiteout(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == 0; }
+
+bool is_opaque(int dir) {
+  char value = 0;
+  return fgetxattr(dir, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
+}
+
+/// False when it is gone.
+bool stat_at(int dir, const std::string& name, struct stat& st) {
+  if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  throw_errno("fstatat", name);
+}
+
+UniqueFd open_dir_at(int dir, const std::string& name) {
+  UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) throw_errno("openat", name);
+  return fd;
+}
+
+std::map<std::string, std::string> layer_xattrs(int dir, const std::string& name) {
+  std::map<std::string, std::string> found;
+  each_xattr_at(dir, name, [&](const std::string& key, const std::string& value) {
+    if (!is_private_xattr(key)) found.emplace(key, value);
+  });
+  return found;
+}
+
+bool same_owner(const struct stat& a, const struct stat& b) {
+  return a.st_mode == b.st_mode && a.st_uid == b.st_uid && a.st_gid == b.st_gid;
+}
+
+class UpperWalk {
+ public:
+  UpperWalk(bool expand_opaque, const TakeChange& take) : expand_opaque_(expand_opaque), take_(take) {}
+
+  /// `lowers` are the same folder in the lower trees, from the top.
+  void folder(int upper, std::vector<UniqueFd> lowers, const std::string& path, int depth) {
+    if (depth > kMaxTreeDepth) throw SysError(ENAMETOOLONG, "open", path.substr(0, 200) + "…");
+    const bool opaque = is_opaque(upper);
+    std::vector<std::string> names = sorted_names(upper);
+    std::set<std::string> hidden;
+    if (opaque && expand_opaque_) {
+      for (const UniqueFd& lower : lowers)
+        for (std::string& name : sorted_names(lower.get())) hidden.insert(std::move(name));
+      for (const std::string& name : hidden) {
+        if (std::binary_search(names.begin(), names.end(), name)) continue;
+        if (seen_below(lowers, name).exists) take_({ChangeKind::deleted, below(path, name), -1, name, {}, false});
+      }
+    }
+    if (opaque) lowers.clear();
+    for (const std::string& name : names) entry(upper, lowers, name, below(path, name), depth);
+  }
+
+ private:
+  struct Below {
+    bool exists = false;
+    std::vector<UniqueFd> folders;
+  };
+
+  /// What a name is in the lower trees together.
+  Below seen_below(const std::vector<UniqueFd>& lowers, const std::string& name) const {
+    Below found;
+    for (const UniqueFd& lower : lowers) {
+      struct stat st;
+      if (!stat_at(lower.get(), name, st)) continue;
+      if (is_whiteout(st)) break;
+      if (!S_ISDIR(st.st_mode)) {
+        // Hidden by a folder above it, or all there is.
+        found.exists = true;
+        break;
+      }
+      found.exists = true;
+      UniqueFd fd = open_dir_at(lower.get(), name);
+      if (!fd) continue;
+      const bool last = is_opaque(fd.get());
+      found.folders.push_back(std::move(fd));
+      if (last) break;
+    }
+    return found;
+  }
+
+  void entry(int upper, const std::vector<UniqueFd>& lowers, const std::string& name, const std::string& path,
+             int depth) {
+    struct stat st;
+    if (!stat_at(upper, name, st)) return;
+    if (is_whiteout(st)) {
+      take_({ChangeKind::deleted, path, -1, name, {}, false});
+      return;
+    }
+    Below lower = seen_below(lowers, name);
+    TreeChange change{lower.exists ? ChangeKind::modified : ChangeKind::added, path, upper, name, st, false};
+    if (!S_ISDIR(st.st_mode)) {
+      take_(change);
+      return;
+    }
+    UniqueFd fd = open_dir_at(upper, name);
+    if (!fd) return;
+    // overlayfs marks every new folder so; without one below there is nothing that it hides.
+    change.opaque = !lower.folders.empty() && is_opaque(fd.get());
+    take_(change);
+    folder(fd.get(), std::move(lower.folders), path, depth + 1);
+  }
+
+  bool expand_opaque_;
+  const TakeChange& take_;
+};
+
+class DiffWalk {
+ public:
+  explicit DiffWalk(const TakeChange& take) : take_(take) {}
+
+  /// `parent` is the same folder in the other tree, or -1.
+  void folder(int tree, int parent, const std::string& path, int depth) {
+    if (depth > kMaxTreeDepth) throw SysError(ENAMETOOLONG, "open", path.substr(0, 200) + "…");
+    const std::vector<std::string> mine = sorted_names(tree);
+    const std::vector<std::string> theirs = parent < 0 ? std::vector<std::string>() : sorted_names(parent);
+    auto left = mine.begin();
+    auto right = theirs.begin();
+    while (left != mine.end() || right != theirs.end()) {
+      if (left == mine.end() || (right != theirs.end() && *right < *left)) {
+        report({ChangeKind::deleted, below(path, *right), -1, *right, {}, false});
+        right++;
+      } else if (right == theirs.end() || *left < *right) {
+        entry(tree, -1, *left, below(path, *left), depth);
+        left++;
+      } else {
+        entry(tree, parent, *left, below(path, *left), depth);
+        left++;
+        right++;
+      }
+    }
+  }
+
+ private:
+  void entry(int tree, int parent, const std::string& name, const std::string& path, int depth) {
+    struct stat st;
+    if (!stat_at(tree, name, st)) return;
+    struct stat old;
+    const bool existed = parent >= 0 && stat_at(parent, name, old);
+    const bool changed = existed && !same(tree, parent, name, st, old);
+    TreeChange change{existed ? ChangeKind::modified : ChangeKind::added, path, tree, name, st, false};
+    if (!S_ISDIR(st.st_mode)) {
+      if (!existed || changed) report(change);
+      return;
+    }
+    UniqueFd fd = open_dir_at(tree, name);
+    if (!fd) return;
+    UniqueFd old_fd;
+    if (existed && S_ISDIR(old.st_mode)) old_fd = open_dir_at(parent, name);
+    const bool tell = !existed || changed;
+    if (tell)
+      report(change);
+    else
+      pending_.push_back(&change);
+    const size_t depth_before = pending_.size();
+    folder(fd.get(), old_fd.get(), path, depth + 1);
+    // Taken out by whoever had something to report.
+    if (!tell && pending_.size() == depth_before) pending_.pop_back();
+  }
+
+  static bool same(int tree, int parent, const std::string& name, const struct stat& a, const struct stat& b) {
+    if (!same_owner(a, b) || a.st_rdev != b.st_rdev) return false;
+    if (!S_ISDIR(a.st_mode)) {
+      if (a.st_size != b.st_size || a.st_mtim.tv_sec != b.st_mtim.tv_sec || a.st_mtim.tv_nsec != b.st_mtim.tv_nsec)
+        return false;
+    }
+    if (S_ISLNK(a.st_mode)) {
+      char first[PATH_MAX], second[PATH_MAX];
+      ssize_t length = readlinkat(tree, name.c_str(), first, sizeof first);
+      if (length != readlinkat(parent, name.c_str(), second, sizeof second)) return false;
+      if (length > 0 && memcmp(first, second, static_cast<size_t>(length)) != 0) return false;
+    }
+    return layer_xattrs(tree, name) == layer_xattrs(parent, name);
+  }
+
+  /// The folders on the way to a change come first.
+  void report(const TreeChange& change) {
+    for (const TreeChange* folder : pending_) take_(*folder);
+    pending_.clear();
+    take_(change);
+  }
+
+  const TakeChange& take_;
+  /// Unchanged folders that are being walked and not yet reported, outermost first.
+  std::vector<const TreeChange*> pending_;
+};
+
+}  // namespace
+
+std::vector<std::string> sorted_names(int dir) {
+  UniqueFd fd(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) throw_errno("openat");
+  std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(fd.get()), closedir);
+  if (!stream) throw_errno("fdopendir");
+  [[maybe_unused]] int owned = fd.release();
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(stream.get());
+    if (!entry) {
+      if (errno != 0) throw_errno("readdir");
+      break;
+    }
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) names.emplace_back(entry->d_name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void walk_upper(const std::string& upper, const std::vector<std::string>& lowers, bool expand_opaque,
+                const TakeChange& take) {
+  UniqueFd top = open_folder(upper, O_RDONLY);
+  std::vector<UniqueFd> opened;
+  for (const std::string& lower : lowers) opened.push_back(open_folder(lower, O_RDONLY));
+  struct stat st;
+  if (fstat(top.get(), &st) != 0) throw_errno("fstat", upper);
+  struct stat old = {};
+  old.st_mode = S_IFDIR | 0755;
+  if (!opened.empty() && fstat(opened.front().get(), &old) != 0) throw_errno("fstat", lowers.front());
+  if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
+  UpperWalk(expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
+}
+
+void walk_diff(const std::string& tree, const std::optional<std::string>& parent, const TakeChange& take) {
+  UniqueFd top = open_folder(tree, O_RDONLY);
+  UniqueFd other;
+  struct stat st;
+  if (fstat(top.get(), &st) != 0) throw_errno("fstat", tree);
+  struct stat old = {};
+  old.st_mode = S_IFDIR | 0755;
+  if (parent) {
+    other = open_folder(*parent, O_RDONLY);
+    if (fstat(other.get(), &old) != 0) throw_errno("fstat", *parent);
+  }
+  if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
+  DiffWalk(take).folder(top.get(), other.get(), "", 0);
+}
+
+std::vector<Change> collect_changes(const std::function<void(const TakeChange&)>& walk) {
+  std::vector<Change> all;
+  walk([&](const TreeChange& change) {
+    if (!change.path.empty()) all.push_back({"/" + change.path, change.kind});
+  });
+  std::sort(all.begin(), all.end(), [](const Change& a, const Change& b) { return a.path < b.path; });
+  return all;
+}
+
+uint64_t changed_size(const std::function<void(const TakeChange&)>& walk) {
+  uint64_t bytes = 0;
+  std::set<std::pair<dev_t, ino_t>> counted;
+  walk([&](const TreeChange& change) {
+    if (change.kind == ChangeKind::deleted || !S_ISREG(change.st.st_mode)) return;
+    if (change.st.st_nlink > 1 && !counted.emplace(change.st.st_dev, change.st.st_ino).second) return;
+    bytes += static_cast<uint64_t>(change.st.st_size);
+  });
+  return bytes;
+}
+
+}  // namespace gantry
