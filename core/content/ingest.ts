@@ -11,17 +11,22 @@ export interface IngestSink {
   write(chunk: Uint8Array): Promise<void>;
 }
 
+export interface Ingest {
+  readonly expected: ExpectedBlob;
+  /** Bytes at most. */
+  readonly limit: number;
+  /** Writes all of the blob. */
+  produce(sink: IngestSink): Promise<void>;
+  /** Told what came, before it is compared with what was expected; may refuse it with an error of its own. */
+  check?(found: { digest: Digest; size: number }): void;
+}
+
 /**
  * Stores a blob through a pipe: `produce` writes into it, the host reads, hashes, counts, writes and syncs on its own thread.
  * Visible only when all of it arrived and is what was `expected`; whatever fails, nothing is left.
  */
-export async function ingest(
-  host: Host,
-  content: Content,
-  expected: ExpectedBlob,
-  limit: number,
-  produce: (sink: IngestSink) => Promise<void>,
-): Promise<{ digest: Digest; size: number }> {
+export async function ingest(host: Host, content: Content, options: Ingest): Promise<{ digest: Digest; size: number }> {
+  const { expected, limit, produce, check } = options;
   const reserved = await content.reserve();
   const [readEnd, writeEnd] = host.process.pipe();
   const socket = new Socket({ fd: writeEnd, readable: false, writable: true });
@@ -45,6 +50,7 @@ export async function ingest(
     await Promise.race([new Promise<void>((resolve) => socket.end(resolve)), broken]);
     const stored = await storing;
     const found = { digest: parseDigest(stored.digest), size: stored.size };
+    check?.(found);
     await reserved.adopt(found, expected);
     return found;
   } catch (error) {
@@ -63,13 +69,17 @@ export function ingestStream(
   expected: ExpectedBlob,
   limit: number,
 ): Promise<{ digest: Digest; size: number }> {
-  return ingest(host, content, expected, limit, async (sink) => {
-    let size = 0;
-    for await (const chunk of source) {
-      size += chunk.byteLength;
-      if (size > limit) throw invalid(`more than ${limit} bytes were sent`);
-      await sink.write(chunk);
-    }
+  return ingest(host, content, {
+    expected,
+    limit,
+    produce: async (sink) => {
+      let size = 0;
+      for await (const chunk of source) {
+        size += chunk.byteLength;
+        if (size > limit) throw invalid(`more than ${limit} bytes were sent`);
+        await sink.write(chunk);
+      }
+    },
   });
 }
 

@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream';
 import type { ContainerConfig, ProcessConfig } from '../container/container.js';
+import type { PlatformSpec as Platform } from '../content/platform.js';
 import type { Digest, DiffId } from '../contracts/ids.js';
+import type { RegistryAuth } from '../distribution/credentials.js';
+import type { ProgressSink } from '../distribution/progress.js';
 import type { LayerSource } from '../layer/layers.js';
 
 export interface HistoryEntry {
@@ -42,35 +45,9 @@ export interface ImageHistory {
   readonly comment: string;
 }
 
-/** Credentials from a client's X-Registry-Auth; never logged. */
-export interface RegistryAuth {
-  readonly username: string;
-  readonly password: string;
-  readonly identityToken: string;
-  readonly registryToken: string;
-  readonly serverAddress: string;
-}
-
-export interface Platform {
-  readonly os: string;
-  readonly architecture: string;
-  readonly variant: string;
-}
-
-/** One line of progress, in the terms that Docker's clients draw. */
-export interface Progress {
-  readonly id?: string;
-  readonly status?: string;
-  readonly current?: number;
-  readonly total?: number;
-  /** A line printed as it is (load, import). */
-  readonly stream?: string;
-  /** `aux` of a push: tag, digest, size. */
-  readonly aux?: { readonly tag: string; readonly digest: string; readonly size: number };
-}
-
-/** Takes progress; the promise is back-pressure. The first call fixes the answer's status, so everything that can fail early fails before. */
-export type ProgressSink = (progress: Progress) => void;
+export type { RegistryAuth } from '../distribution/credentials.js';
+export type { Progress, ProgressSink } from '../distribution/progress.js';
+export type { PlatformSpec as Platform } from '../content/platform.js';
 
 export type ImageFilters = ReadonlyMap<string, readonly string[]>;
 

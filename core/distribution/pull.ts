@@ -1,0 +1,240 @@
+import { EngineError, isKind, messageOf, notFound } from '../contracts/errors.js';
+import { chainIds, hexOf, type Digest, type DiffId } from '../contracts/ids.js';
+import type { Content } from '../content/content.js';
+import { ingestBytes } from '../content/ingest.js';
+import { limits } from '../content/limits.js';
+import { noMatch, parseManifest, parseRootFs, selectPlatform, type Descriptor, type ImageManifest } from '../content/manifest.js';
+import { hostPlatform, type PlatformSpec } from '../content/platform.js';
+import { familiarForm, familiarName, fullName, type Reference } from '../content/reference.js';
+import type { LayerSource, Layers } from '../layer/layers.js';
+import type { Downloads, DownloadState } from './downloads.js';
+import type { ProgressSink } from './progress.js';
+import type { Registry } from './registry.js';
+import type { FetchedManifest, RegistryClient } from './registry-client.js';
+import { RegistryError } from './registry-error.js';
+
+/** An image whose blobs are in the store and whose layers are unpacked, all held by the pull's owner. Nobody can see it yet. */
+export interface PulledImage {
+  readonly id: Digest;
+  /** The manifest of this platform. */
+  readonly manifest: Descriptor;
+  /** What the name stands for at the registry: the index, or the manifest itself. */
+  readonly named: Descriptor;
+  readonly platform: PlatformSpec;
+  readonly layers: readonly (LayerSource & { readonly size: number; readonly mediaType: string })[];
+}
+
+export interface PullRequest {
+  /** With a tag or digest. */
+  readonly reference: Reference;
+  readonly platform: PlatformSpec | undefined;
+  readonly storageDriver: string;
+  /** Holds blobs and layers; the caller releases it when the image has its own holds, or when the pull failed. */
+  readonly owner: string;
+}
+
+/** An aborted or failed pull leaves its verified blobs for so long to the next one, which then goes on where this one stopped. */
+const KEEP_PARTIAL = 24 * 3600 * 1000;
+
+const short = (digest: Digest): string => hexOf(digest).slice(0, 12);
+
+/** What a registry's refusal means for the one who asked to pull; the wording is what clients look for. */
+export function pullError(error: unknown, reference: Reference): unknown {
+  if (!(error instanceof RegistryError)) return error;
+  const name = familiarName(reference);
+  if (error.status === 401 || error.status === 403 || error.code === 'DENIED')
+    return new EngineError(
+      'not-found',
+      `pull access denied for ${name}, repository does not exist or may require 'docker login': ${error.message}`,
+      { cause: error },
+    );
+  if (error.code === 'NAME_UNKNOWN')
+    return new EngineError('not-found', `repository ${name} not found: ${error.message}`, { cause: error });
+  if (error.code === 'MANIFEST_UNKNOWN' || error.status === 404)
+    return new EngineError('not-found', `manifest for ${familiarForm(reference)} not found: ${error.message}`, { cause: error });
+  return error;
+}
+
+/** Brings images from registries: blobs into the content store, layers into a storage driver, one unpacked while the next ones arrive. */
+export class Puller {
+  constructor(
+    private readonly content: Content,
+    private readonly layers: Layers,
+    private readonly registry: Registry,
+    private readonly downloads: Downloads,
+  ) {}
+
+  async pull(clients: readonly RegistryClient[], request: PullRequest, progress: ProgressSink, signal: AbortSignal): Promise<PulledImage> {
+    const { reference, owner } = request;
+    const tagOrDigest = reference.digest ?? reference.tag ?? 'latest';
+    const { client, result: top } = await this.registry
+      .firstWorking(clients, (one) => one.manifest(tagOrDigest, signal))
+      .catch((error: unknown) => {
+        throw pullError(error, reference);
+      });
+    // A mirror's blobs may be missing or broken: what comes after it in the list stands in.
+    const sources = clients.slice(clients.indexOf(client)).filter((one) => one === client || client.endpoint.mirror);
+    const { fetched, manifest } = await this.choose(sources, top, request, signal);
+
+    progress({ id: tagOrDigest, status: `Pulling from ${reference.path}` });
+    const held = [...new Set([top.digest, fetched.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])];
+    this.content.hold(owner, held);
+    try {
+      await ingestBytes(this.content, top.bytes, { digest: top.digest });
+      if (fetched !== top) await ingestBytes(this.content, fetched.bytes, { digest: fetched.digest });
+      await this.downloads.fetch(manifest.config, sources, () => undefined, signal);
+      const config = await this.content.read(manifest.config.digest, limits.configBytes);
+      const rootfs = parseRootFs(config, manifest.layers.length);
+      if (rootfs.platform.os !== '' && rootfs.platform.os !== 'linux')
+        throw new EngineError(
+          'invalid-parameter',
+          `image operating system ${JSON.stringify(rootfs.platform.os.slice(0, 40))} cannot be used on this platform`,
+        );
+      await this.bringLayers(manifest.layers, rootfs.diffIds, sources, request, progress, signal);
+      progress({ status: `Digest: ${top.digest}` });
+      return {
+        id: manifest.config.digest,
+        manifest: { mediaType: manifest.mediaType, digest: fetched.digest, size: fetched.bytes.length },
+        named: { mediaType: top.mediaType || manifest.mediaType, digest: top.digest, size: top.bytes.length },
+        platform: rootfs.platform,
+        layers: manifest.layers.map((layer, index) => ({
+          diffId: at(rootfs.diffIds, index),
+          blob: layer.digest,
+          size: layer.size,
+          mediaType: layer.mediaType,
+        })),
+      };
+    } catch (error) {
+      // Under a name of its own, so that the next pull of the same finds them and nobody else keeps them for ever.
+      this.content.hold(`partial:${fullName(reference)}`, held, Date.now() + KEEP_PARTIAL);
+      throw pullError(error, reference);
+    }
+  }
+
+  /** From what the name stands for to the manifest of one platform. An index may point at another one, once. */
+  private async choose(
+    sources: readonly RegistryClient[],
+    top: FetchedManifest,
+    { platform, reference }: PullRequest,
+    signal: AbortSignal,
+  ): Promise<{ fetched: FetchedManifest; manifest: ImageManifest }> {
+    const wanted = platform ?? hostPlatform();
+    let fetched = top;
+    let claimed = top.mediaType;
+    for (let depth = 0; depth < 3; depth++) {
+      const parsed = parseManifest(fetched.bytes, claimed);
+      if (parsed.kind === 'image') return { fetched, manifest: parsed };
+      const entry = selectPlatform(parsed, wanted);
+      if (!entry) throw new EngineError('not-found', noMatch(wanted));
+      const { result } = await this.registry
+        .firstWorking(sources, (one) => one.manifest(entry.digest, signal))
+        .catch((error: unknown) => {
+          throw pullError(error, { ...reference, digest: entry.digest });
+        });
+      if (result.bytes.length !== entry.size)
+        throw new EngineError('system', `manifest ${entry.digest} has ${result.bytes.length} bytes where its index says ${entry.size}`);
+      fetched = result;
+      claimed = entry.mediaType;
+    }
+    throw new EngineError('invalid-parameter', 'the index leads to indexes only');
+  }
+
+  private async bringLayers(
+    blobs: readonly Descriptor[],
+    diffIds: readonly DiffId[],
+    sources: readonly RegistryClient[],
+    { storageDriver, owner }: PullRequest,
+    progress: ProgressSink,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const driver = storageDriver || this.layers.defaultDriver.name;
+    const unpacked = new Set(
+      this.layers
+        .places()
+        .filter((place) => place.driver === driver)
+        .map((place) => place.chainId),
+    );
+    const stack: LayerSource[] = diffIds.map((diffId, index) => ({ diffId, blob: at(blobs, index).digest }));
+    const chain = chainIds(diffIds);
+    // Once one transfer fails the others are of no use: the rest of this pull stops.
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+
+    const arrivals = await Promise.all(
+      blobs.map(async (blob, index) => ({ present: await this.content.has(blob.digest), unpacked: unpacked.has(at(chain, index)) })),
+    );
+    for (const [index, blob] of blobs.entries()) {
+      const there = at(arrivals, index);
+      progress({ id: short(blob.digest), status: there.present && there.unpacked ? 'Already exists' : 'Pulling fs layer' });
+    }
+    const transfers = blobs.map((blob, index) => {
+      if (at(arrivals, index).present) {
+        if (!at(arrivals, index).unpacked) progress({ id: short(blob.digest), status: 'Download complete' });
+        return Promise.resolve();
+      }
+      const transfer = this.downloads.fetch(blob, sources, (state) => report(progress, short(blob.digest), state), either);
+      transfer.catch((error: unknown) => failed.abort(error));
+      return transfer;
+    });
+    try {
+      for (const [index, transfer] of transfers.entries()) {
+        await transfer;
+        if (signal.aborted) throw new EngineError('cancelled', 'context canceled', { cause: signal.reason });
+        if (failed.signal.aborted) throw failed.signal.reason as unknown;
+        await this.unpack(driver, stack.slice(0, index + 1), owner, at(arrivals, index), progress);
+      }
+    } catch (error) {
+      failed.abort(error);
+      await Promise.allSettled(transfers);
+      // The first failure is the cause; what was cut off because of it is not.
+      throw signal.aborted ? error : (failed.signal.reason as unknown);
+    }
+  }
+
+  private async unpack(
+    driver: string,
+    stack: readonly LayerSource[],
+    owner: string,
+    before: { present: boolean; unpacked: boolean },
+    progress: ProgressSink,
+  ): Promise<void> {
+    const top = stack.at(-1);
+    if (!top) return;
+    const id = short(top.blob);
+    let told = Number.NEGATIVE_INFINITY;
+    try {
+      await this.layers.prepare(driver, stack, owner, (diffId, event, current, total) => {
+        if (event !== 'extracting' || diffId !== top.diffId) return;
+        const now = performance.now();
+        if (now - told < 100 && current < total) return;
+        told = now;
+        progress({ id, status: 'Extracting', current, total });
+      });
+    } catch (error) {
+      if (error instanceof EngineError && !isKind(error, 'system')) throw error;
+      throw new EngineError('system', `failed to register layer: ${messageOf(error)}`, { cause: error });
+    }
+    if (!(before.present && before.unpacked)) progress({ id, status: 'Pull complete' });
+  }
+}
+
+function report(progress: ProgressSink, id: string, state: DownloadState): void {
+  switch (state.phase) {
+    case 'waiting':
+      return progress({ id, status: 'Waiting' });
+    case 'downloading':
+      return progress({ id, status: 'Downloading', current: state.current, total: state.total });
+    case 'retrying':
+      return progress({ id, status: `Retrying in ${state.seconds} second${state.seconds === 1 ? '' : 's'}` });
+    case 'verifying':
+      return progress({ id, status: 'Verifying Checksum' });
+    case 'complete':
+      return progress({ id, status: 'Download complete' });
+  }
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  const value = list[index];
+  if (value === undefined) throw notFound('element', String(index));
+  return value;
+}

@@ -1,0 +1,45 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { EngineError } from '../contracts/errors.js';
+import { RegistryError, RegistryUnreachable } from './registry-error.js';
+import { cancelled } from './transport.js';
+
+export interface RetryOptions {
+  readonly attempts: number;
+  /** Milliseconds before the second attempt; doubled for each further one. */
+  readonly backoff: number;
+  readonly signal: AbortSignal;
+  /** Called before a wait. */
+  readonly onWait?: (milliseconds: number) => void;
+}
+
+export const RETRY_BACKOFF = 1_000;
+const LONGEST_BACKOFF = 30_000;
+
+/** Bytes arrived whole and are not those that were asked for. Once more from the start may help: a resumed download can be torn. */
+export class VerificationError extends EngineError {}
+
+export const mayRetry = (error: unknown): boolean =>
+  error instanceof RegistryUnreachable ||
+  error instanceof VerificationError ||
+  // A token that expired while bytes flowed: the next attempt gets a new one.
+  (error instanceof RegistryError && error.transient);
+
+/** Tries again what failed for a reason that may pass. The attempts count failures without progress in between: `progressed` starts over. */
+export async function retrying<T>(options: RetryOptions, work: (progressed: () => void) => Promise<T>): Promise<T> {
+  let failures = 0;
+  for (;;) {
+    try {
+      return await work(() => (failures = 0));
+    } catch (error) {
+      if (options.signal.aborted) throw cancelled(options.signal);
+      failures++;
+      if (!mayRetry(error) || failures >= options.attempts) throw error;
+      const asked = error instanceof RegistryError ? error.retryAfter : undefined;
+      const wait = asked ?? Math.min(options.backoff * 2 ** (failures - 1), LONGEST_BACKOFF);
+      options.onWait?.(wait);
+      await delay(wait, undefined, { signal: options.signal }).catch(() => {
+        throw cancelled(options.signal);
+      });
+    }
+  }
+}
