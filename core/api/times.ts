@@ -1,5 +1,3 @@
-import { invalid } from '../contracts/errors.js';
-
 /** How Go writes "never". */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
 
@@ -35,21 +33,4 @@ export function humanDuration(millis: number): string {
   if (hours < 24 * 30 * 2) return `${Math.floor(hours / 24 / 7)} weeks`;
   if (hours < 24 * 365 * 2) return `${Math.floor(hours / 24 / 30)} months`;
   return `${Math.floor(seconds / 3600 / 24 / 365)} years`;
-}
-
-const DURATION = /^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/;
-const UNIT_MILLIS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** What an `until` or `since` filter says: unix seconds, a date, or a span back from now (`24h`). Milliseconds since 1970. */
-export function filterTime(text: string, now: number = Date.now()): number {
-  if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  if (DURATION.test(text)) {
-    let span = 0;
-    for (const [, value, unit = ''] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g))
-      span += Number(value) * (UNIT_MILLIS[unit] ?? 0);
-    return now - span;
-  }
-  const date = Date.parse(text);
-  if (Number.isNaN(date)) throw invalid(`failed to parse value as time or duration: ${JSON.stringify(text)}`);
-  return date;
 }
