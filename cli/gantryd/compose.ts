@@ -1,0 +1,170 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { container as globalContainer, instanceCachingFactory } from 'tsyringe';
+import { createServer, type ListenOn } from '@gantry/core/api/server.js';
+import { ContainerService } from '@gantry/core/container/container-service.js';
+import { ExecService } from '@gantry/core/container/exec-service.js';
+import { ContainerRoom } from '@gantry/core/container/room.js';
+import { ContentStore } from '@gantry/core/content/content-store.js';
+import { invalid } from '@gantry/core/contracts/errors.js';
+import type { Logger } from '@gantry/core/contracts/manifest.js';
+import { DriverRegistry } from '@gantry/core/extension/driver-registry.js';
+import { ImageService } from '@gantry/core/image/image-service.js';
+import { LayerStore } from '@gantry/core/layer/layer-store.js';
+import { NetworkService } from '@gantry/core/network/network-service.js';
+import { Database } from '@gantry/core/state/database.js';
+import { Journal } from '@gantry/core/state/journal.js';
+import { EventBus } from '@gantry/core/system/event-bus.js';
+import { SystemService } from '@gantry/core/system/system-service.js';
+import { Tokens } from '@gantry/core/tokens.js';
+import { VolumeService } from '@gantry/core/volume/volume-service.js';
+import { host } from '@gantry/native/index.js';
+import type { DaemonConfig } from './config.js';
+import { builtIn, configuredRuntimes, driverOptions } from './driver-sources.js';
+import type { Lifecycle } from './lifecycle.js';
+import { writePidFile } from './pid-file.js';
+import { reconcile } from './reconcile.js';
+
+/**
+ * Builds the engine: opens what is asynchronous, binds every token once, brings what a restart or a crash left into order, and
+ * listens. The only place that knows which implementation stands behind an interface.
+ */
+export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, log: Logger): Promise<void> {
+  const { settings } = config;
+  mkdirSync(settings.dataRoot, { recursive: true, mode: 0o710 });
+  mkdirSync(settings.execRoot, { recursive: true, mode: 0o755 });
+
+  // The database's lock is what keeps a second daemon off the same data root; the pid file is for people.
+  const database = await lifecycle.start('database', () => openDatabase(join(settings.dataRoot, 'gantry.db')), (db) => db.close());
+  await lifecycle.start('pid file', () => writePidFile(config.pidFile), (remove) => remove());
+
+  const registry = await lifecycle.start(
+    'drivers',
+    () =>
+      new DriverRegistry([configuredRuntimes(settings), builtIn], {
+        dataRoot: settings.dataRoot,
+        execRoot: settings.execRoot,
+        instance: settings.instance,
+        host,
+        log,
+        optionsFor: driverOptions(settings),
+      }),
+    (drivers) => drivers.close(),
+  );
+
+  const container = globalContainer.createChildContainer();
+  container.register(Tokens.Settings, { useValue: settings });
+  container.register(Tokens.Log, { useValue: log });
+  container.register(Tokens.Host, { useValue: host });
+  container.register(Tokens.Database, { useValue: database });
+  container.register(Tokens.Journal, { useValue: new Journal(database) });
+  container.register(Tokens.Drivers, { useValue: registry });
+  const single = instanceCachingFactory;
+  container.register(Tokens.Events, { useFactory: single((c) => c.resolve(EventBus)) });
+  container.register(Tokens.Content, { useFactory: single((c) => c.resolve(ContentStore)) });
+  container.register(Tokens.Layers, { useFactory: single((c) => c.resolve(LayerStore)) });
+  container.register(Tokens.Images, { useFactory: single((c) => c.resolve(ImageService)) });
+  container.register(Tokens.Networks, { useFactory: single((c) => c.resolve(NetworkService)) });
+  container.register(Tokens.Volumes, { useFactory: single((c) => c.resolve(VolumeService)) });
+  container.register(Tokens.ContainerRoom, { useFactory: single((c) => c.resolve(ContainerRoom)) });
+  container.register(Tokens.Containers, { useFactory: single((c) => c.resolve(ContainerService)) });
+  container.register(Tokens.Execs, { useFactory: single((c) => c.resolve(ExecService)) });
+  container.register(Tokens.System, { useFactory: single((c) => c.resolve(SystemService)) });
+
+  const content = container.resolve(Tokens.Content) as ContentStore;
+  const layers = container.resolve(Tokens.Layers) as LayerStore;
+  const images = container.resolve(Tokens.Images) as ImageService;
+  const networks = container.resolve(Tokens.Networks) as NetworkService;
+  const volumes = container.resolve(Tokens.Volumes) as VolumeService;
+  const room = container.resolve(Tokens.ContainerRoom);
+  const containers = container.resolve(Tokens.Containers) as ContainerService;
+
+  await lifecycle.start('content', () => content.open());
+  await lifecycle.start('layers', () => layers.open(), () => layers.close());
+  await lifecycle.start('images', () => images.open(), () => images.close());
+  await lifecycle.start('volumes', () => volumes.open());
+  await lifecycle.start('networks', () => networks.open(), () => networks.close());
+  await lifecycle.start('containers', () => room.open(), () => containers.close());
+  images.useGuard((imageId) => containers.usersOf(imageId));
+  await lifecycle.start('reconciler', () => reconcile({ containers, networks, layers, log }));
+
+  const api = await lifecycle.start(
+    'api',
+    () =>
+      createServer({
+        services: {
+          containers,
+          execs: container.resolve(Tokens.Execs),
+          images,
+          networks,
+          volumes,
+          system: container.resolve(Tokens.System),
+          events: container.resolve(Tokens.Events),
+        },
+        log,
+        unsent: (fd) => host.net.unsent(fd),
+        peerUid: (fd) => host.net.peer(fd)?.uid,
+      }),
+    (server) => server.close(),
+  );
+  for (const address of config.hosts) {
+    const listening = await api.listen(listenOn(address, config, log));
+    log.info('listening', { address: listening });
+  }
+  const { name, reason } = layers.defaultDriver;
+  log.info('ready', { version: settings.version, storage: name, because: reason, containers: room.store.list().length });
+}
+
+function openDatabase(path: string): Database {
+  try {
+    return Database.open(path);
+  } catch (error) {
+    if (/locked|busy/.test((error as Error).message)) throw invalid(`another gantryd uses the data root of ${path}`, error);
+    throw error;
+  }
+}
+
+function listenOn(address: string, config: DaemonConfig, log: Logger): ListenOn {
+  if (address.startsWith('unix://')) {
+    const group = groupId(config.group);
+    return { kind: 'unix', path: address.slice('unix://'.length), ...(group === undefined ? {} : { group }) };
+  }
+  if (address.startsWith('fd://')) return { kind: 'fd', fd: inheritedSocket(address.slice('fd://'.length)) };
+  const { hostname, port } = new URL(address);
+  const { tls } = config;
+  if (!tls) log.warn('the API is on TCP without TLS: whoever reaches it is root on this host', { address });
+  return {
+    kind: 'tcp',
+    host: hostname.replace(/^\[|\]$/g, '') || '0.0.0.0',
+    port: Number(port) || (tls ? 2376 : 2375),
+    ...(tls
+      ? {
+          tls: {
+            cert: readFileSync(tls.certPath),
+            key: readFileSync(tls.keyPath),
+            ...(tls.verify ? { ca: readFileSync(tls.caPath) } : {}),
+            verifyClients: tls.verify,
+          },
+        }
+      : {}),
+  };
+}
+
+/** systemd's socket activation: descriptors from 3 on are for the process that LISTEN_PID names. */
+function inheritedSocket(word: string): number {
+  const { LISTEN_PID, LISTEN_FDS } = process.env;
+  const count = Number(LISTEN_FDS ?? 0);
+  if (Number(LISTEN_PID) !== process.pid || count < 1) throw invalid('fd:// needs a socket from systemd (LISTEN_FDS), and none was handed over');
+  const fd = word === '' || word === '*' ? 3 : Number(word);
+  if (!Number.isInteger(fd) || fd < 3 || fd >= 3 + count) throw invalid(`no socket was handed over as descriptor ${word}`);
+  return fd;
+}
+
+function groupId(name: string): number | undefined {
+  if (name === '') return undefined;
+  if (/^\d+$/.test(name)) return Number(name);
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${name}:`));
+  return line === undefined ? undefined : Number(line.split(':')[2]);
+}

@@ -1,0 +1,55 @@
+import type { DriverKind, DriverManifest, DriverSource } from '@gantry/core/contracts/manifest.js';
+import type { Settings } from '@gantry/core/system/settings.js';
+import { drivers } from '@gantry/drivers/index.js';
+import { runc } from '@gantry/drivers/runtime/runc/manifest.js';
+
+/** The drivers that this build contains. */
+export const builtIn: DriverSource = {
+  label: 'built in',
+  find: async <K extends DriverKind>(kind: K, name: string) =>
+    drivers.find((manifest) => manifest.kind === kind && manifest.name === name) as DriverManifest<K> | undefined,
+  names: (kind) => drivers.filter((manifest) => manifest.kind === kind).map((manifest) => manifest.name),
+};
+
+/** The OCI runtimes that the configuration adds by path: each is the runc driver under another name. */
+export function configuredRuntimes(settings: Settings): DriverSource {
+  return {
+    label: 'configured',
+    find: async <K extends DriverKind>(kind: K, name: string) =>
+      kind === 'runtime' && Object.hasOwn(settings.runtimes, name) ? ({ ...runc, name } as unknown as DriverManifest<K>) : undefined,
+    names: (kind) => (kind === 'runtime' ? Object.keys(settings.runtimes) : []),
+  };
+}
+
+/** What the user's settings mean for one driver, in the driver's own words. */
+export function driverOptions(settings: Settings): (kind: DriverKind, name: string) => Readonly<Record<string, string>> {
+  return (kind, name) => {
+    switch (kind) {
+      case 'runtime': {
+        const configured = settings.runtimes[name];
+        return {
+          shim: settings.shimPath,
+          ...(name === 'native' ? { path: settings.nativeRuntimePath } : {}),
+          ...(configured ? { path: configured.path, args: JSON.stringify(configured.args) } : {}),
+        };
+      }
+      case 'storage': {
+        // `overlay2.size=…` is for overlay2 alone; a word without a driver's name is for whichever is the default.
+        const options: Record<string, string> = {};
+        for (const [key, value] of Object.entries(settings.storageOptions)) {
+          const owner = builtIn.names('storage').find((candidate) => key.startsWith(`${candidate}.`));
+          if (owner === name || (owner === undefined && (settings.storageDriver === '' || settings.storageDriver === name))) options[key] = value;
+        }
+        return options;
+      }
+      case 'network':
+        return { 'ip-forward': String(settings.ipForward) };
+      case 'ipam':
+        return settings.defaultAddressPools.length === 0
+          ? {}
+          : { 'default-address-pools': JSON.stringify(settings.defaultAddressPools) };
+      default:
+        return {};
+    }
+  };
+}
