@@ -35,8 +35,16 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   mkdirSync(settings.execRoot, { recursive: true, mode: 0o755 });
 
   // The database's lock is what keeps a second daemon off the same data root; the pid file is for people.
-  const database = await lifecycle.start('database', () => openDatabase(join(settings.dataRoot, 'gantry.db')), (db) => db.close());
-  await lifecycle.start('pid file', () => writePidFile(config.pidFile), (remove) => remove());
+  const database = await lifecycle.start(
+    'database',
+    () => openDatabase(join(settings.dataRoot, 'gantry.db')),
+    (db) => db.close(),
+  );
+  await lifecycle.start(
+    'pid file',
+    () => writePidFile(config.pidFile),
+    (remove) => remove(),
+  );
 
   const registry = await lifecycle.start(
     'drivers',
@@ -80,11 +88,22 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   const containers = container.resolve(Tokens.Containers) as ContainerService;
 
   await lifecycle.start('content', () => content.open());
-  await lifecycle.start('layers', () => layers.open(), () => layers.close());
-  await lifecycle.start('images', () => images.open(), () => images.close());
+  await lifecycle.start(
+    'layers',
+    () => layers.open(),
+    () => layers.close(),
+  );
+  await lifecycle.start(
+    'images',
+    () => images.open(),
+    () => images.close(),
+  );
   await lifecycle.start('volumes', () => volumes.open());
-  await lifecycle.start('networks', () => networks.open(), () => networks.close());
-  await lifecycle.start('containers', () => room.open(), () => containers.close());
+  await lifecycle.start(
+    'containers',
+    () => room.open(),
+    () => containers.close(),
+  );
   images.useGuard((imageId) => containers.usersOf(imageId));
   await lifecycle.start('reconciler', () => reconcile({ containers, networks, layers, log }));
 
@@ -103,7 +122,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
         },
         log,
         unsent: (fd) => host.net.unsent(fd),
-        peerUid: (fd) => host.net.peer(fd)?.uid,
+        peerUid: (fd) => host.net.peerCredentials(fd).uid,
       }),
     (server) => server.close(),
   );
@@ -154,7 +173,8 @@ function listenOn(address: string, config: DaemonConfig, log: Logger): ListenOn 
 function inheritedSocket(word: string): number {
   const { LISTEN_PID, LISTEN_FDS } = process.env;
   const count = Number(LISTEN_FDS ?? 0);
-  if (Number(LISTEN_PID) !== process.pid || count < 1) throw invalid('fd:// needs a socket from systemd (LISTEN_FDS), and none was handed over');
+  if (Number(LISTEN_PID) !== process.pid || count < 1)
+    throw invalid('fd:// needs a socket from systemd (LISTEN_FDS), and none was handed over');
   const fd = word === '' || word === '*' ? 3 : Number(word);
   if (!Number.isInteger(fd) || fd < 3 || fd >= 3 + count) throw invalid(`no socket was handed over as descriptor ${word}`);
   return fd;

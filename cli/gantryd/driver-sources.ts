@@ -1,7 +1,7 @@
 import type { DriverKind, DriverManifest, DriverSource } from '@gantry/core/contracts/manifest.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { drivers } from '@gantry/drivers/index.js';
-import { runc } from '@gantry/drivers/runtime/runc/manifest.js';
+import { runcRuntime } from '@gantry/drivers/runtime/runc/manifest.js';
 
 /** The drivers that this build contains. */
 export const builtIn: DriverSource = {
@@ -16,7 +16,7 @@ export function configuredRuntimes(settings: Settings): DriverSource {
   return {
     label: 'configured',
     find: async <K extends DriverKind>(kind: K, name: string) =>
-      kind === 'runtime' && Object.hasOwn(settings.runtimes, name) ? ({ ...runc, name } as unknown as DriverManifest<K>) : undefined,
+      kind === 'runtime' && Object.hasOwn(settings.runtimes, name) ? ({ ...runcRuntime, name } as unknown as DriverManifest<K>) : undefined,
     names: (kind) => (kind === 'runtime' ? Object.keys(settings.runtimes) : []),
   };
 }
@@ -38,16 +38,15 @@ export function driverOptions(settings: Settings): (kind: DriverKind, name: stri
         const options: Record<string, string> = {};
         for (const [key, value] of Object.entries(settings.storageOptions)) {
           const owner = builtIn.names('storage').find((candidate) => key.startsWith(`${candidate}.`));
-          if (owner === name || (owner === undefined && (settings.storageDriver === '' || settings.storageDriver === name))) options[key] = value;
+          if (owner === name || (owner === undefined && (settings.storageDriver === '' || settings.storageDriver === name)))
+            options[key] = value;
         }
         return options;
       }
       case 'network':
         return { 'ip-forward': String(settings.ipForward) };
       case 'ipam':
-        return settings.defaultAddressPools.length === 0
-          ? {}
-          : { 'default-address-pools': JSON.stringify(settings.defaultAddressPools) };
+        return settings.defaultAddressPools.length === 0 ? {} : { 'default-address-pools': JSON.stringify(settings.defaultAddressPools) };
       default:
         return {};
     }

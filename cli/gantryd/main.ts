@@ -45,7 +45,11 @@ process.on('uncaughtException', (error) => {
   log.error('uncaught exception', { error: error.stack ?? error.message });
   process.exit(70);
 });
-process.on('unhandledRejection', (error) => log.error('a promise was rejected and nobody took it', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) }));
+process.on('unhandledRejection', (error) =>
+  log.error('a promise was rejected and nobody took it', {
+    error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  }),
+);
 
 let stopping = false;
 async function stop(signal: string): Promise<void> {

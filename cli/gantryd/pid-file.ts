@@ -23,7 +23,8 @@ export function writePidFile(path: string): () => void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt > 0) throw error;
       const pid = Number(readFileSync(path, 'utf8').trim());
-      if (pid > 0 && runs(pid, 'gantryd')) throw new EngineError('conflict', `pid file ${path} is there: a gantryd with pid ${pid} is running`, { cause: error });
+      if (pid > 0 && runs(pid, 'gantryd'))
+        throw new EngineError('conflict', `pid file ${path} is there: a gantryd with pid ${pid} is running`, { cause: error });
       rmSync(path, { force: true });
     }
   }
