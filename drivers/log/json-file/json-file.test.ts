@@ -1,0 +1,287 @@
+import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { LogContainer, LogEntry, ReadLogs } from '@gantry/core/contracts/log.js';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { JsonFileDriver } from './driver.js';
+import { parseTime, RecordParser } from './record.js';
+
+const ID = 'c'.repeat(64);
+const ALL: ReadLogs = { stdout: true, stderr: true, follow: false };
+const driver = new JsonFileDriver();
+
+let folder: string;
+let container: LogContainer;
+let path: string;
+
+beforeEach(() => {
+  folder = mkdtempSync('/tmp/gantry-log-');
+  container = { id: ID, name: '/web', imageId: `sha256:${'a'.repeat(64)}`, imageName: 'nginx', labels: {}, env: [], directory: folder };
+  path = driver.path(container);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const stamp = (n: number): string => `2026-01-02T03:04:05.${String(n).padStart(9, '0')}Z`;
+const timeOf = (n: number): bigint => (parseTime(stamp(0)) as bigint) + BigInt(n);
+const record = (n: number, stream = n % 2 === 0 ? 'stdout' : 'stderr'): string =>
+  `${JSON.stringify({ log: `line ${n}\n`, stream, time: stamp(n) })}\n`;
+const records = (from: number, to: number): string => Array.from({ length: to - from }, (_, i) => record(from + i)).join('');
+
+async function read(request: Partial<ReadLogs> = {}): Promise<LogEntry[]> {
+  const entries: LogEntry[] = [];
+  for await (const entry of driver.read(container, {}, { ...ALL, ...request })) entries.push(entry);
+  return entries;
+}
+const numbersOf = (entries: readonly LogEntry[]): number[] => entries.map(({ line }) => Number(line.toString().slice(5)));
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('a record', () => {
+  const parse = (text: string): LogEntry | undefined => {
+    const bytes = Buffer.from(text);
+    return new RecordParser().parse(bytes, 0, bytes.length);
+  };
+
+  it('is read whatever its text, as JSON.parse would', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.string({ unit: 'binary', maxLength: 80 }), fc.string({ maxLength: 80 }), fc.stringMatching(/^["\\n,:{}a-z]*$/)),
+        fc.constantFrom('stdout', 'stderr'),
+        fc.nat(999_999_999),
+        fc.option(fc.dictionary(fc.string(), fc.string()), { nil: undefined }),
+        (log, stream, nanos, attrs) => {
+          const time = stamp(nanos).replace(/0+Z$/, 'Z').replace('.Z', 'Z');
+          const entry = parse(JSON.stringify({ log, stream, ...(attrs ? { attrs } : {}), time }));
+          expect(entry?.line.toString()).toBe(Buffer.from(log).toString());
+          expect(entry).toMatchObject({ stream, time: timeOf(nanos) });
+          expect(Object.entries(entry?.attrs ?? {})).toEqual(Object.entries(attrs ?? {}));
+        },
+      ),
+    );
+  });
+
+  it('that is torn is none', () => {
+    const whole = record(7).trimEnd();
+    for (let length = 0; length < whole.length; ++length) expect(parse(whole.slice(0, length))).toBeUndefined();
+  });
+
+  it('is not fooled by text that looks like the rest of a record', () => {
+    const log = `x","stream":"stderr","time":"${stamp(1)}"}`;
+    expect(parse(JSON.stringify({ log, stream: 'stdout', time: stamp(2) }))).toMatchObject({ stream: 'stdout', time: timeOf(2) });
+  });
+
+  it('keeps the last time apart from the next one', () => {
+    const parser = new RecordParser();
+    const times = [stamp(5), stamp(6), '2026-01-02T03:04:06Z', '2026-01-02T03:04:06.5Z', '2026-01-02T03:04:06.05Z'];
+    const found = times.map((time) => {
+      const bytes = Buffer.from(`{"log":"a\\n","stream":"stdout","time":"${time}"}`);
+      return parser.parse(bytes, 0, bytes.length)?.time;
+    });
+    expect(found).toEqual(times.map(parseTime));
+  });
+});
+
+describe('reading', () => {
+  it('gives nothing when there is no file', async () => {
+    expect(await read()).toEqual([]);
+  });
+
+  it('goes through rotated files, the oldest first, compressed or not', async () => {
+    writeFileSync(`${path}.3.gz`, gzipSync(records(0, 10)));
+    writeFileSync(`${path}.2`, records(10, 20));
+    writeFileSync(`${path}.1`, records(20, 30));
+    writeFileSync(path, records(30, 40));
+    expect(numbersOf(await read())).toEqual(range(0, 40));
+    for (const tail of [0, 1, 9, 10, 11, 25, 31, 40, 41, 1000]) {
+      expect(numbersOf(await read({ tail }))).toEqual(range(Math.max(0, 40 - tail), 40));
+    }
+  });
+
+  it('filters by stream and time before it counts from the end', async () => {
+    writeFileSync(`${path}.1`, records(0, 50));
+    writeFileSync(path, records(50, 100));
+    expect(numbersOf(await read({ stderr: false, tail: 3 }))).toEqual([94, 96, 98]);
+    expect(numbersOf(await read({ since: timeOf(90) }))).toEqual(range(90, 100));
+    expect(numbersOf(await read({ until: timeOf(3) }))).toEqual([0, 1, 2, 3]);
+    expect(numbersOf(await read({ since: timeOf(40), until: timeOf(60), tail: 2 }))).toEqual([59, 60]);
+    expect(numbersOf(await read({ stdout: false, tail: 30 }))).toEqual(range(40, 100).filter((n) => n % 2 === 1));
+  });
+
+  it('leaves out a torn last line and one in the middle', async () => {
+    writeFileSync(path, `${records(0, 3)}{"log":"li\n${records(3, 5)}{"log":"torn`);
+    expect(numbersOf(await read())).toEqual(range(0, 5));
+    expect(numbersOf(await read({ tail: 1 }))).toEqual([4]);
+  });
+
+  it('finds the tail of a file of any size', async () => {
+    const text = records(0, 20_000);
+    writeFileSync(path, text);
+    for (const tail of [1, 1000, 5000, 19_999, 20_000, 20_001]) {
+      expect(numbersOf(await read({ tail }))).toEqual(range(Math.max(0, 20_000 - tail), 20_000));
+    }
+  });
+});
+
+describe('following', () => {
+  function follow(request: Partial<ReadLogs> = {}) {
+    const abort = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    const seen: number[] = [];
+    const done = (async () => {
+      const all = { ...ALL, follow: true, signal: abort.signal, ended: ended.promise, ...request };
+      for await (const entry of driver.read(container, {}, all)) seen.push(...numbersOf([entry]));
+    })();
+    return { abort, ended, seen, done };
+  }
+  async function until(condition: () => boolean): Promise<void> {
+    const end = performance.now() + 5000;
+    while (!condition()) {
+      if (performance.now() > end) throw new Error('did not happen in time');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  it('gives what is written later, and ends after the last of it', async () => {
+    writeFileSync(path, records(0, 5));
+    const log = follow({ tail: 2 });
+    await until(() => log.seen.length === 2);
+    appendFileSync(path, records(5, 7));
+    await until(() => log.seen.length === 4);
+    appendFileSync(path, records(7, 9));
+    log.ended.resolve();
+    await log.done;
+    expect(log.seen).toEqual(range(3, 9));
+  });
+
+  it('waits for a file that is not there yet, and for the rest of a line', async () => {
+    const log = follow();
+    writeFileSync(path, record(0).slice(0, 20));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    appendFileSync(path, record(0).slice(20));
+    await until(() => log.seen.length === 1);
+    log.ended.resolve();
+    await log.done;
+  });
+
+  it('leaves at once when it is told to', async () => {
+    writeFileSync(path, records(0, 1));
+    const log = follow();
+    await until(() => log.seen.length === 1);
+    log.abort.abort();
+    await log.done;
+  });
+
+  it('misses and repeats nothing over rotations, however many happen between two looks', async () => {
+    writeFileSync(path, records(0, 10));
+    const log = follow();
+    let next = 10;
+    const rotate = (): void => {
+      for (let number = 4; number > 1; --number) {
+        try {
+          renameSync(`${path}.${number - 1}`, `${path}.${number}`);
+        } catch {
+          // Not that many yet.
+        }
+      }
+      renameSync(path, `${path}.1`);
+      writeFileSync(path, '');
+    };
+    for (let round = 0; round < 12; ++round) {
+      appendFileSync(path, records(next, next + 10));
+      next += 10;
+      rotate();
+      appendFileSync(path, records(next, next + 10));
+      next += 10;
+      if (round % 3 === 0) rotate();
+      await until(() => log.seen.length >= next).catch(() => undefined);
+      expect(log.seen).toEqual(range(0, next));
+    }
+    log.ended.resolve();
+    await log.done;
+    expect(log.seen).toEqual(range(0, next));
+  });
+
+  it('goes on after its file was compressed away', async () => {
+    writeFileSync(path, records(0, 10));
+    const log = follow();
+    await until(() => log.seen.length === 10);
+    renameSync(path, `${path}.1`);
+    writeFileSync(`${path}.1.gz`, gzipSync(readFileSync(`${path}.1`)));
+    rmSync(`${path}.1`);
+    writeFileSync(path, records(10, 20));
+    await until(() => log.seen.length === 20);
+    log.ended.resolve();
+    await log.done;
+    expect(log.seen).toEqual(range(0, 20));
+  });
+
+  it('starts again when its file was emptied', async () => {
+    writeFileSync(path, records(0, 10));
+    const log = follow();
+    await until(() => log.seen.length === 10);
+    writeFileSync(path, records(10, 12));
+    await until(() => log.seen.length === 12);
+    log.ended.resolve();
+    await log.done;
+    expect(log.seen).toEqual(range(0, 12));
+  });
+});
+
+describe('options', () => {
+  const refusal = (options: Record<string, string>): unknown => {
+    try {
+      driver.validate(options);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  };
+
+  it('are Docker’s, and no others', () => {
+    expect(refusal({ 'max-size': '10m', 'max-file': '3', labels: 'a,b', env: 'A', tag: '{{.Name}}/{{ .ID }}' })).toBeUndefined();
+    expect(refusal({ size: '1' })).toMatchObject({
+      kind: 'invalid-parameter',
+      message: "unknown log opt 'size' for json-file log driver",
+    });
+    for (const bad of [
+      { 'max-size': 'ten' },
+      { 'max-size': '0' },
+      { 'max-file': '0' },
+      { 'max-file': 'x' },
+      { compress: 'maybe' },
+      { compress: 'true', 'max-size': '1m' },
+      { mode: 'fast' },
+      { 'max-buffer-size': '4m' },
+      { 'labels-regex': '(' },
+      { 'env-regex': '(a+)+$' },
+      { tag: '{{.Nope}}' },
+      { tag: '{{if .ID}}x{{end}}' },
+    ]) {
+      expect(refusal(bad as Record<string, string>), JSON.stringify(bad)).toMatchObject({ kind: 'invalid-parameter' });
+    }
+  });
+
+  it('say what each record carries', async () => {
+    const target = await driver.target(
+      { ...container, labels: { app: 'x', tier: 'y', other: 'z' }, env: ['MODE=fast', 'HOME=/', 'EMPTY='] },
+      { labels: 'app,missing', 'labels-regex': '^ti', env: 'MODE', 'max-size': '1.5k', 'max-file': '4', tag: '{{.Name}}-{{.ImageName}}' },
+    );
+    expect(target).toEqual({
+      kind: 'json-file',
+      path,
+      maxSize: 1500,
+      maxFiles: 4,
+      compress: false,
+      attrs: { MODE: 'fast', app: 'x', tag: 'web-nginx', tier: 'y' },
+    });
+  });
+
+  it('take every file away again', async () => {
+    for (const name of [path, `${path}.1`, `${path}.2.gz`]) writeFileSync(name, '');
+    writeFileSync(join(folder, 'config.json'), '');
+    await driver.remove(container);
+    await driver.remove(container);
+    expect(() => readFileSync(path)).toThrow();
+    expect(readFileSync(join(folder, 'config.json'), 'utf8')).toBe('');
+  });
+});

@@ -1,0 +1,202 @@
+import type { LogEntry, ReadLogs } from '@gantry/core/contracts/log.js';
+import { chunksOf, MAX_RECORD, storedChunks } from './chunks.js';
+import { Changes } from './changes.js';
+import { closeAll, openLogFiles, type OpenLogFile } from './log-files.js';
+import { RecordParser } from './record.js';
+import { findTail } from './tail.js';
+
+const NEWLINE = 0x0a;
+const EMPTY: Buffer = Buffer.alloc(0);
+
+/** Entries of a log and its rotated predecessors, in the order they were written. */
+export function readLog(path: string, request: ReadLogs): AsyncIterable<LogEntry> {
+  return { [Symbol.asyncIterator]: () => new Entries(new LogReader(path, request).batches()) };
+}
+
+/** Hands out batches one by one. Not a generator: a resolved promise for each entry is most of what reading costs. */
+class Entries implements AsyncIterator<LogEntry> {
+  private batch: readonly LogEntry[] = [];
+  private at = 0;
+
+  constructor(private readonly batches: AsyncGenerator<readonly LogEntry[], void>) {}
+
+  next(): Promise<IteratorResult<LogEntry>> {
+    const value = this.batch[this.at];
+    if (value === undefined) return this.refill();
+    ++this.at;
+    return Promise.resolve({ done: false, value });
+  }
+
+  async return(): Promise<IteratorResult<LogEntry>> {
+    await this.batches.return();
+    return { done: true, value: undefined };
+  }
+
+  private async refill(): Promise<IteratorResult<LogEntry>> {
+    for (;;) {
+      const { done, value } = await this.batches.next();
+      if (done) return { done: true, value: undefined };
+      this.batch = value;
+      this.at = 0;
+      const first = value[0];
+      if (first === undefined) continue;
+      this.at = 1;
+      return { done: false, value: first };
+    }
+  }
+}
+
+class LogReader {
+  private readonly parser = new RecordParser();
+  /** The begin of a line whose end has not come. */
+  private rest = EMPTY;
+  private lastTime = 0n;
+  /** Entries up to this time were delivered from a file that is no longer there to compare with. */
+  private skipThrough: bigint | undefined;
+  private pastUntil = false;
+
+  constructor(
+    private readonly path: string,
+    private readonly request: ReadLogs,
+  ) {}
+
+  async *batches(): AsyncGenerator<readonly LogEntry[], void> {
+    const { follow, signal } = this.request;
+    // Before the files are opened: nothing may change unseen in between.
+    const changes = follow ? new Changes(this.path, this.request) : undefined;
+    let files: OpenLogFile[] = [];
+    try {
+      files = await openLogFiles(this.path);
+      const start = await this.start(files);
+      for (let index = start.file; index < files.length; ++index) {
+        const file = files[index] as OpenLogFile;
+        const offset = index === start.file ? start.offset : 0;
+        // The last one goes on growing.
+        if (changes && index === files.length - 1 && file.number === 0) break;
+        yield* this.readWhole(file, offset);
+        if (this.pastUntil || signal?.aborted) return;
+      }
+      if (changes) {
+        const live = files.at(-1)?.number === 0 ? files.pop() : undefined;
+        const offset = start.file === files.length ? start.offset : 0;
+        await closeAll(files);
+        files = [];
+        yield* this.followLive(live, offset, changes);
+      }
+    } finally {
+      changes?.close();
+      await closeAll(files);
+    }
+  }
+
+  private async start(files: readonly OpenLogFile[]): Promise<{ file: number; offset: number }> {
+    const { tail, stdout, stderr, since, until } = this.request;
+    if (tail === undefined) return { file: 0, offset: 0 };
+    const filtered = !stdout || !stderr || since !== undefined || until !== undefined;
+    return findTail(files, tail, filtered ? (entry) => this.wanted(entry) : undefined);
+  }
+
+  private wanted(entry: LogEntry): boolean {
+    const { stdout, stderr, since, until } = this.request;
+    if (entry.stream === 'stdout' ? !stdout : !stderr) return false;
+    return (since === undefined || entry.time >= since) && (until === undefined || entry.time <= until);
+  }
+
+  private async *readWhole(file: OpenLogFile, offset: number): AsyncGenerator<readonly LogEntry[], void> {
+    this.rest = EMPTY;
+    for await (const chunk of chunksOf(file, offset)) {
+      yield this.entries(chunk);
+      if (this.pastUntil || this.request.signal?.aborted) return;
+    }
+  }
+
+  private entries(chunk: Buffer): LogEntry[] {
+    const bytes = this.rest.length > 0 ? Buffer.concat([this.rest, chunk]) : chunk;
+    const { until } = this.request;
+    const result: LogEntry[] = [];
+    let start = 0;
+    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
+      const entry = this.parser.parse(bytes, start, end);
+      start = end + 1;
+      if (!entry) continue;
+      if (this.skipThrough !== undefined) {
+        if (entry.time <= this.skipThrough) continue;
+        this.skipThrough = undefined;
+      }
+      this.lastTime = entry.time;
+      if (until !== undefined && entry.time > until) {
+        this.pastUntil = true;
+        break;
+      }
+      if (this.wanted(entry)) result.push(entry);
+    }
+    this.rest = bytes.subarray(start);
+    if (this.rest.length > MAX_RECORD) this.rest = EMPTY;
+    return result;
+  }
+
+  private async *followLive(first: OpenLogFile | undefined, offset: number, changes: Changes): AsyncGenerator<readonly LogEntry[], void> {
+    let file = first;
+    let position = offset;
+    this.rest = EMPTY;
+    try {
+      for (;;) {
+        // Looked at before reading: what was written before the end is read in this round.
+        const ended = changes.ended;
+        const rotated = file !== undefined && (await changes.inode()) !== file.inode;
+        if (file) {
+          const { size } = await file.handle.stat();
+          if (size < position) {
+            position = 0;
+            this.rest = EMPTY;
+          }
+          for await (const chunk of storedChunks(file, position, size)) {
+            position += chunk.length;
+            yield this.entries(chunk);
+            if (this.pastUntil || changes.aborted) return;
+          }
+        }
+        if (changes.aborted) return;
+        if (rotated || !file) {
+          const next = await this.successors(file);
+          const live = next.at(-1)?.number === 0 ? next.pop() : undefined;
+          // Between two steps of a rotation there is no live file for a moment.
+          const settled = live !== undefined || ended;
+          try {
+            for (const whole of settled ? next : []) {
+              yield* this.readWhole(whole, 0);
+              if (this.pastUntil || changes.aborted) {
+                await closeAll(live ? [live] : []);
+                return;
+              }
+            }
+          } finally {
+            await closeAll(next);
+          }
+          if (live) {
+            await closeAll(file ? [file] : []);
+            file = live;
+            position = 0;
+            this.rest = EMPTY;
+            continue;
+          }
+        }
+        if (ended) return;
+        await changes.next();
+      }
+    } finally {
+      if (file) await closeAll([file]);
+    }
+  }
+
+  /** The files that came after `previous`, oldest first; all when there is none. */
+  private async successors(previous: OpenLogFile | undefined): Promise<OpenLogFile[]> {
+    const files = await openLogFiles(this.path);
+    if (!previous) return files;
+    const index = files.findIndex((file) => file.inode === previous.inode);
+    // Compressed or removed meanwhile: what was delivered is told by its time.
+    if (index < 0) this.skipThrough = this.lastTime;
+    await closeAll(files.slice(0, index + 1));
+    return files.slice(index + 1);
+  }
+}
