@@ -115,9 +115,16 @@ class LogReader {
     const { until } = this.request;
     const result: LogEntry[] = [];
     let start = 0;
-    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
-      const entry = this.parser.parse(bytes, start, end);
-      start = end + 1;
+    while (start < bytes.length) {
+      let entry = this.parser.parseUsual(bytes, start);
+      if (entry) {
+        start = this.parser.after;
+      } else {
+        const end = bytes.indexOf(NEWLINE, start);
+        if (end < 0) break;
+        entry = this.parser.parse(bytes, start, end);
+        start = end + 1;
+      }
       if (!entry) continue;
       if (this.skipThrough !== undefined) {
         if (entry.time <= this.skipThrough) continue;

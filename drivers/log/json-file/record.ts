@@ -4,7 +4,7 @@ const NEWLINE = 0x0a;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const HEAD = Buffer.from('{"log":"');
-/** `","stream":"stdout",` without the two letters that differ. */
+/** Up to where the two names differ. */
 const STREAM = Buffer.from('","stream":"std');
 const TIME_KEY = Buffer.from('"time":"');
 const STREAM_FIELD = 20;
@@ -33,36 +33,37 @@ export class RecordParser {
   private secondText = '';
   private second = 0n;
 
+  /** Where the record after the one that {@link parseUsual} gave begins. */
+  after = 0;
+
   /**
    * The record in `bytes` from `start` up to `end`, where its newline is; `undefined` when it is none. The line may lie in
    * `bytes`, which is altered for it: a record can be read once.
    */
   parse(bytes: Buffer, start: number, end: number): LogEntry | undefined {
-    return this.parseUsual(bytes, start, end) ?? this.parseAny(bytes, start, end);
+    return this.parseUsual(bytes, start) ?? this.parseAny(bytes, start, end);
   }
 
-  private parseUsual(bytes: Buffer, start: number, end: number): LogEntry | undefined {
+  /** The record at `start` if it is whole, newline included, and of the usual shape; nothing is altered otherwise. */
+  parseUsual(bytes: Buffer, start: number): LogEntry | undefined {
     // {"log":"…","stream":"stdout","time":"2006-01-02T15:04:05.999999999Z"}
-    if (end - start < HEAD.length + STREAM_FIELD + TIME_KEY.length + 22) return undefined;
-    if (bytes[end - 1] !== 0x7d || bytes[end - 2] !== QUOTE || bytes[end - 3] !== 0x5a) return undefined;
-    for (let i = 0; i < 8; ++i) if (bytes[start + i] !== HEAD[i]) return undefined;
-    // The time holds no quote, so its own opening quote is the next one to the left; it is 20 to 30 bytes long.
-    let timeStart = end - 22;
-    const earliest = Math.max(start, end - 33);
-    while (timeStart > earliest && bytes[timeStart - 1] !== QUOTE) --timeStart;
-    const key = timeStart - TIME_KEY.length;
-    for (let i = 0; i < 8; ++i) if (bytes[key + i] !== TIME_KEY[i]) return undefined;
-    const stream = key - STREAM_FIELD;
     const content = start + HEAD.length;
-    if (stream < content) return undefined;
-    for (let i = 0; i < 15; ++i) if (bytes[stream + i] !== STREAM[i]) return undefined;
-    if (bytes[stream + 18] !== QUOTE) return undefined;
-    const isOut = bytes[stream + 15] === 0x6f;
-    // An escaped quote before `,"stream"` would mean that this is the middle of the line.
-    const time = this.timeOf(bytes, timeStart, end - 2);
+    for (let i = 0; i < HEAD.length; ++i) if (bytes[start + i] !== HEAD[i]) return undefined;
+    const quote = closingQuote(bytes, content);
+    if (quote < 0) return undefined;
+    for (let i = 0; i < STREAM.length; ++i) if (bytes[quote + i] !== STREAM[i]) return undefined;
+    const key = quote + STREAM_FIELD;
+    for (let i = 0; i < TIME_KEY.length; ++i) if (bytes[key + i] !== TIME_KEY[i]) return undefined;
+    const timeStart = key + TIME_KEY.length;
+    let timeEnd = timeStart + 20;
+    while (timeEnd <= timeStart + 30 && bytes[timeEnd] !== QUOTE) ++timeEnd;
+    if (bytes[timeEnd] !== QUOTE || bytes[timeEnd + 1] !== 0x7d || bytes[timeEnd + 2] !== NEWLINE) return undefined;
+    const time = this.timeOf(bytes, timeStart, timeEnd);
     if (time === undefined) return undefined;
-    const line = unescapeLine(bytes, content, stream);
-    return line && { stream: isOut ? 'stdout' : 'stderr', time, line, attrs: NO_ATTRS };
+    const line = unescapeLine(bytes, content, quote);
+    if (!line) return undefined;
+    this.after = timeEnd + 3;
+    return { stream: bytes[quote + STREAM.length] === 0x6f ? 'stdout' : 'stderr', time, line, attrs: NO_ATTRS };
   }
 
   private parseAny(bytes: Buffer, start: number, end: number): LogEntry | undefined {
@@ -87,7 +88,13 @@ export class RecordParser {
 
   private timeOf(bytes: Buffer, start: number, end: number): bigint | undefined {
     const length = end - start;
-    if (length === this.timeText.length && bytes.compare(this.timeText, 0, length, start, end) === 0) return this.time;
+    if (bytes[end - 1] !== 0x5a) return undefined;
+    if (length === this.timeText.length) {
+      // The last digits differ first.
+      let i = length - 1;
+      while (i >= 0 && bytes[start + i] === this.timeText[i]) --i;
+      if (i < 0) return this.time;
+    }
     const text = bytes.toString('latin1', start, end);
     const second = text.slice(0, 19);
     if (second !== this.secondText) {
@@ -119,18 +126,26 @@ function stringsOf(value: object): Record<string, string> {
   return result;
 }
 
-/** The string's bytes; `undefined` when an escape is not one or a quote stands bare, so that the whole is not what it seemed. */
-function unescapeLine(bytes: Buffer, start: number, end: number): Buffer | undefined {
-  const content = bytes.subarray(start, end);
-  const first = content.indexOf(BACKSLASH);
-  if (first < 0) return content.includes(QUOTE) ? undefined : content;
-  // Nearly always the one escape is the line's own end.
-  if (first === content.length - 2 && content[first + 1] === 0x6e) {
-    if (content.includes(QUOTE)) return undefined;
-    content[first] = NEWLINE;
-    return content.subarray(0, first + 1);
+/** Where the string that begins at `start` ends; -1 when it does not. */
+function closingQuote(bytes: Buffer, start: number): number {
+  for (let quote = bytes.indexOf(QUOTE, start); quote >= 0; quote = bytes.indexOf(QUOTE, quote + 1)) {
+    let slashes = 0;
+    while (bytes[quote - 1 - slashes] === BACKSLASH) ++slashes;
+    if (slashes % 2 === 0) return quote;
   }
-  return unescapeAll(content);
+  return -1;
+}
+
+/** The string's bytes, in place where nothing but its end is escaped; `undefined` when an escape is not one. */
+function unescapeLine(bytes: Buffer, start: number, end: number): Buffer | undefined {
+  const first = bytes.indexOf(BACKSLASH, start);
+  if (first < 0 || first >= end) return bytes.subarray(start, end);
+  // Nearly always the one escape is the line's own end.
+  if (first === end - 2 && bytes[end - 1] === 0x6e) {
+    bytes[first] = NEWLINE;
+    return bytes.subarray(start, end - 1);
+  }
+  return unescapeAll(bytes.subarray(start, end));
 }
 
 const SIMPLE: Readonly<Record<number, number>> = {
@@ -151,7 +166,6 @@ function unescapeAll(content: Buffer): Buffer | undefined {
   let at = 0;
   while (at < content.length) {
     const byte = content[at] as number;
-    if (byte === QUOTE) return undefined;
     if (byte !== BACKSLASH) {
       result[to++] = byte;
       ++at;
