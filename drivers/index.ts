@@ -1,5 +1,7 @@
 import type { AnyManifest } from '@gantry/core/contracts/manifest.js';
 import { defaultIpam } from './ipam/default/manifest.js';
+import { jsonFileLog } from './log/json-file/manifest.js';
+import { noneLog } from './log/none/manifest.js';
 import { bridgeNetwork } from './network/bridge/manifest.js';
 import { hostNetwork } from './network/host/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
@@ -18,6 +20,8 @@ export const drivers: readonly AnyManifest[] = [
   noneNetwork,
   defaultIpam,
   local,
+  jsonFileLog,
+  noneLog,
   nativeRuntime,
   runcRuntime,
 ];
