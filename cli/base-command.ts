@@ -19,7 +19,15 @@ export interface Arity {
 }
 
 /** The wrong number of arguments. */
-export class ArityError extends Error {}
+export class ArityError extends Error {
+  constructor(
+    message: string,
+    /** Docker points to the help of these with "See", and with "Run" for all else. */
+    readonly tooFew = false,
+  ) {
+    super(message);
+  }
+}
 
 /** A command ends with this code and has said all there is to say. */
 export class ExitError extends Error {
@@ -93,7 +101,7 @@ const checkArity = (words: string, { least, most }: Arity, count: number): void 
   const many = (number: number): string => `${number} argument${number === 1 ? '' : 's'}`;
   if (most === 0) throw new ArityError(`${name} accepts no arguments`);
   if (most === least) throw new ArityError(`${name} requires ${many(least)}`);
-  if (count < least && most === undefined) throw new ArityError(`${name} requires at least ${many(least)}`);
+  if (count < least && most === undefined) throw new ArityError(`${name} requires at least ${many(least)}`, true);
   if (most !== undefined && least === 0) throw new ArityError(`${name} requires at most ${many(most)}`);
   throw new ArityError(`${name} requires at least ${least} and at most ${many(most as number)}`);
 };

@@ -98,7 +98,7 @@ export const flag = {
       (text, soFar) => {
         if (text === '') return soFar;
         const at = text.indexOf('=');
-        if (at < 0) throw new Error(`invalid filter '${text.trim()}'`);
+        if (at < 0) throw new Error('bad format of filter (expected name=value)');
         const key = text.slice(0, at).trim().toLowerCase();
         return [...soFar, [key, text.slice(at + 1).trim()]];
       },

@@ -121,7 +121,8 @@ const fail = async (error: Error, words: string, command: CommandClass | undefin
   if (debug && error.stack) say(error.stack);
   if (error instanceof UsageError || error instanceof ArityError) {
     const usage = command ? `\n${(await import('./help.js')).usageLines(words, command)}\n` : '';
-    if (error instanceof ArityError) say(`gantry: ${error.message}\n${usage}\nSee '${path} --help' for more information`);
+    if (error instanceof ArityError)
+      say(`gantry: ${error.message}\n${usage}\n${error.tooFew ? 'See' : 'Run'} '${path} --help' for more information`);
     else say(`${error.message}\n${usage}\nRun '${path} --help' for more information`);
     return error instanceof UsageError ? error.exitCode : 1;
   }

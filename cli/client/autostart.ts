@@ -86,7 +86,7 @@ const answers = async (path: string): Promise<boolean> =>
     socket.once('close', () => done(false));
     socket.on('data', (data) => {
       text += data.toString('latin1');
-      if (text.includes('\r\n')) done(/^HTTP\/1\.1 200/.test(text));
+      if (text.includes('\r\n')) done(text.startsWith('HTTP/1.1 200'));
     });
     socket.write('HEAD /_ping HTTP/1.1\r\nHost: gantry\r\nConnection: close\r\n\r\n');
   });

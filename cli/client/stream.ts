@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import { parseJson } from '../render/template-value.js';
 
 const headerLength = 8;
 /** What no engine sends in one frame; a longer length means that the stream is not framed. */
@@ -72,10 +73,10 @@ export const documents = async function* <T>(source: AsyncIterable<Uint8Array>):
     for (let end = text.indexOf('\n', from); end >= 0; end = text.indexOf('\n', from)) {
       const line = text.slice(from, end).replace('\u001e', '').trim();
       from = end + 1;
-      if (line !== '') yield JSON.parse(line) as T;
+      if (line !== '') yield parseJson(line) as T;
     }
     text = text.slice(from);
   }
   const last = (text + decoder.decode()).replace('\u001e', '').trim();
-  if (last !== '') yield JSON.parse(last) as T;
+  if (last !== '') yield parseJson(last) as T;
 };

@@ -48,6 +48,6 @@ export default class Inspect extends BaseCommand {
 class NoSuchObject extends ApiError {
   constructor(name: string) {
     super(404, '');
-    this.message = `error: no such object: ${name}`;
+    this.message = `Error: No such object: ${name}`;
   }
 }

@@ -60,7 +60,7 @@ const imageRow = (image: ImageSummary, whole: boolean, repository: string, tag: 
     return localStamp(image.Created);
   },
   Size: humanSize(image.Size, 3),
-  VirtualSize: humanSize(image.Size, 3),
+  VirtualSize: humanSize(image.Size),
   Containers: image.Containers === -1 || image.Containers === undefined ? 'N/A' : String(image.Containers),
   SharedSize: image.SharedSize === -1 || image.SharedSize === undefined ? 'N/A' : humanSize(image.SharedSize),
   UniqueSize: image.SharedSize === -1 || image.SharedSize === undefined ? 'N/A' : humanSize(image.Size - image.SharedSize),

@@ -1,6 +1,6 @@
 import { align } from './table.js';
 import { compile, TemplateError } from './template.js';
-import { rawJson, toJson } from './template-value.js';
+import { ownJson, toJson } from './template-value.js';
 import { printable } from './quote.js';
 
 /** How a kind of object is listed: its fields' headings, the usual table, and what --quiet leaves. */
@@ -30,15 +30,17 @@ export const renderList = (rows: readonly Row[], shape: ListShape, format: strin
   return lines(rows, unescaped);
 };
 
-/** One object as JSON with its names in order, as the `json` format prints it. */
+const forHtml: Record<string, string> = { '<': '\\u003c', '>': '\\u003e', '&': '\\u0026' };
+
+/** One object as JSON with its names in order and in Go's own escaping, as the `json` format prints it. */
 export const rowJson = (row: Row): string =>
   toJson(
     Object.fromEntries(
       Object.keys(row)
-        .sort()
+        .toSorted()
         .map((key) => [key, row[key]]),
     ),
-  );
+  ).replaceAll(/[<>&]/g, (char) => forHtml[char] as string);
 
 const template = (text: string): ((row: Row) => string) => {
   try {
@@ -50,11 +52,9 @@ const template = (text: string): ((row: Row) => string) => {
   }
 };
 
-/** `{{json .}}` on a line gives its fields in order. */
-const withJson = (row: Row): Row => {
-  Object.defineProperty(row, 'toJSON', { enumerable: false, configurable: true, value: () => rawJson(rowJson(row)) });
-  return row;
-};
+/** `{{json .}}` on a line is what the `json` format prints of it. */
+const withJson = (row: Row): Row =>
+  Object.defineProperty(row, ownJson, { enumerable: false, configurable: true, value: () => rowJson(row) });
 
 const lines = (rows: readonly Row[], text: string): string => {
   const run = template(text);

@@ -38,4 +38,4 @@ const isUnprintable = (code: number): boolean =>
  * A container's name or label is chosen by strangers and must not move the cursor or retitle the window.
  */
 export const printable = (text: string): string =>
-  text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  text.replaceAll(/\p{Cc}/gu, (char) => (char === '\n' || char === '\t' ? char : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`));

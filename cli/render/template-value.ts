@@ -23,12 +23,19 @@ export const show = (value: unknown, within = false): string => {
   return String(value);
 };
 
+/** A member by which a value says itself what it looks like as JSON. */
+export const ownJson = Symbol('json');
+
 /** In the engine, and not yet in the types: a value that is written into JSON as it stands. */
-export const rawJson = (text: string): unknown => (JSON as typeof JSON & { rawJSON(text: string): unknown }).rawJSON(text);
+const rawJson = (text: string): unknown => (JSON as typeof JSON & { rawJSON(text: string): unknown }).rawJSON(text);
 
 /** JSON as Docker's `json` function writes it: compact, big integers whole, nothing escaped for HTML. */
 export const toJson = (value: unknown, indent?: number): string =>
+  ownJsonOf(value) ??
   JSON.stringify(value ?? null, (_, each: unknown) => (typeof each === 'bigint' ? rawJson(String(each)) : each), indent);
+
+const ownJsonOf = (value: unknown): string | undefined =>
+  typeof value === 'object' && value !== null ? (value as { [ownJson]?: () => string })[ownJson]?.() : undefined;
 
 /** JSON.parse that keeps integers past 2^53 whole, as bigints. */
 export const parseJson = (text: string): unknown =>

@@ -113,3 +113,12 @@ export const ellipsis = (text: string, width: number): string => {
   }
   return `${kept}…`;
 };
+
+/** An RFC 3339 time as Go prints one that was read from text: `2026-11-20 23:09:31.84718122 +0000 UTC`. */
+export const goTime = (text: string): string => {
+  const match = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})$/.exec(text);
+  if (!match) return text;
+  const fraction = (match[3] ?? '').replace(/0+$/, '');
+  const zone = match[4] === 'Z' ? '+0000 UTC' : `${(match[4] as string).replace(':', '')} ${(match[4] as string).replace(':', '')}`;
+  return `${match[1]} ${match[2]}${fraction === '' ? '' : `.${fraction}`} ${zone}`;
+};

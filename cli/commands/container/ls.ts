@@ -23,7 +23,7 @@ export default class Ls extends BaseCommand {
     if (flags.quiet && flags.format !== '') warn('WARNING: Ignoring custom format, because both --format and --quiet are set.');
     const format = flags.quiet ? '' : flags.format || (await readConfig(this.configFolder)).psFormat || '';
     const limit = flags.latest && flags.last === -1 ? 1 : flags.last;
-    const size = flags.size || /\{\{[^}]*\.Size\b/.test(format);
+    const size = flags.size || /\{\{[^}]*(\.Size\b|json \.\s*\}\})/.test(format);
     const containers = await this.client.get<ContainerSummary[]>('/containers/json', {
       all: flags.all || undefined,
       size: size || undefined,

@@ -27,7 +27,7 @@ export default class Start extends BaseCommand {
       });
     } catch (error) {
       if (!(error instanceof SeveralErrors)) throw error;
-      throw new SeveralErrors([...error.messages, `failed to start containers: ${failed(args, error.messages).join(', ')}`]);
+      throw new SeveralErrors([...error.messages, `Error: failed to start containers: ${failed(args, error.messages).join(', ')}`]);
     }
   }
 
