@@ -1,1 +1,27 @@
-# gantry-runtime: the OCI runtime.
+# gantry-runtime: the OCI runtime. Static, since loading shared libraries would be a third of the time that it takes to
+# start a container; gantry-seccomp, which it runs for a seccomp profile that it meets for the first time, has libseccomp.
+pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
+file(GLOB RUNTIME_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+list(REMOVE_ITEM RUNTIME_SOURCES ${CMAKE_CURRENT_LIST_DIR}/main.cc ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
+
+add_library(runtime-parts STATIC ${RUNTIME_SOURCES})
+target_include_directories(runtime-parts PUBLIC ${CMAKE_SOURCE_DIR}/include ${CMAKE_CURRENT_LIST_DIR})
+# Only its header: names and version.
+target_include_directories(runtime-parts PRIVATE ${SECCOMP_INCLUDE_DIRS})
+
+file(READ ${CMAKE_SOURCE_DIR}/package.json PACKAGE)
+string(JSON GANTRY_VERSION GET "${PACKAGE}" version)
+
+add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc)
+target_compile_definitions(gantry-runtime PRIVATE GANTRY_VERSION="${GANTRY_VERSION}")
+target_link_libraries(gantry-runtime PRIVATE runtime-parts)
+add_executable(gantry-seccomp ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
+target_link_libraries(gantry-seccomp PRIVATE runtime-parts PkgConfig::SECCOMP)
+set_target_properties(gantry-runtime gantry-seccomp PROPERTIES
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_SOURCE_DIR}/build/bin)
+target_compile_options(runtime-parts PRIVATE -ffunction-sections -fdata-sections)
+if(NOT GANTRY_SANITIZE)
+  set_target_properties(gantry-runtime PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_link_options(gantry-runtime PRIVATE -static -no-pie -Wl,--gc-sections)
+  target_link_options(gantry-seccomp PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections)
+endif()

@@ -1,0 +1,120 @@
+#include "child.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gantry/error.h"
+
+namespace gantry::runtime {
+namespace {
+
+struct Cloned {
+  pid_t pid;
+  int pidfd;
+};
+
+/// fork(2) with namespaces. The memory is copied, not shared: the process allocates freely, and a page table this small
+/// costs less than the care that sharing would need.
+Cloned clone_process(int flags, int cgroup, bool sibling) {
+  int pidfd = -1;
+  struct clone_args args = {};
+  args.flags = static_cast<std::uint64_t>(static_cast<unsigned>(flags)) | CLONE_PIDFD;
+  args.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+  if (sibling) {
+    args.flags |= CLONE_PARENT;
+  } else {
+    args.exit_signal = SIGCHLD;
+  }
+  if (cgroup >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<std::uint64_t>(cgroup);
+  }
+  long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  return {static_cast<pid_t>(pid), pidfd};
+}
+
+}  // namespace
+
+int Child::wait() {
+  if (pid_ == 0) return 0;
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0) {
+    if (errno != EINTR) throw_errno("wait for process", std::to_string(pid_));
+  }
+  pid_ = 0;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void Child::end() noexcept {
+  if (pid_ == 0) return;
+  ::kill(pid_, SIGKILL);
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = 0;
+}
+
+Child spawn(Plan& plan, int flags, int cgroup, void (*body)(Plan&)) {
+  Cloned child = clone_process(flags, cgroup, false);
+  if (child.pid < 0) throw_errno("clone the container's process");
+  if (child.pid == 0) body(plan);
+  return Child(child.pid, UniqueFd(child.pidfd));
+}
+
+Child spawn_in_user_namespace(Plan& plan, int flags, int cgroup, void (*body)(Plan&)) {
+  // New namespaces belong to the user namespace of whoever makes them, so somebody must go there first. CLONE_PARENT
+  // makes the container's process our child nevertheless.
+  int report[2];
+  if (::pipe2(report, O_CLOEXEC) != 0) throw_errno("pipe");
+  UniqueFd read_end(report[0]), write_end(report[1]);
+  pid_t between = ::fork();
+  if (between < 0) throw_errno("fork");
+  if (between == 0) {
+    struct {
+      pid_t pid;
+      int err;
+    } answer = {-1, 0};
+    if (::setns(plan.join.front().second.get(), CLONE_NEWUSER) != 0) {
+      answer.err = errno;
+    } else {
+      plan.join.erase(plan.join.begin());
+      Cloned child = clone_process(flags, cgroup, true);
+      if (child.pid == 0) body(plan);
+      answer = {child.pid, child.pid < 0 ? errno : 0};
+    }
+    ::_exit(::write(write_end.get(), &answer, sizeof answer) == sizeof answer ? 0 : 1);
+  }
+  write_end.reset();
+  struct {
+    pid_t pid;
+    int err;
+  } answer = {-1, ECHILD};
+  ssize_t n = ::read(read_end.get(), &answer, sizeof answer);
+  while (::waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  if (n != sizeof answer || answer.pid < 0) {
+    throw SysError(answer.err, "clone the container's process into the user namespace");
+  }
+  // Ours to reap, so its number is still its own.
+  return Child(answer.pid, UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, answer.pid, 0))));
+}
+
+void write_id_maps(const ProcHandle& proc, pid_t pid, const Spec& spec) {
+  auto text = [](const std::vector<IdMapping>& mappings) {
+    std::string all;
+    for (const auto& m : mappings) {
+      all += std::to_string(m.container_id) + " " + std::to_string(m.host_id) + " " + std::to_string(m.size) + "\n";
+    }
+    return all;
+  };
+  std::string dir = std::to_string(pid);
+  if (::geteuid() != 0) proc.write(dir + "/setgroups", "deny");
+  proc.write(dir + "/gid_map", text(spec.gid_mappings));
+  proc.write(dir + "/uid_map", text(spec.uid_mappings));
+}
+
+}  // namespace gantry::runtime

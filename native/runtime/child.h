@@ -1,0 +1,79 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "gantry/fd.h"
+#include "plan.h"
+
+namespace gantry::runtime {
+
+/// A cloned process, ours to reap. Killed and reaped when it is let go of without release().
+class Child {
+ public:
+  Child() = default;
+  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, 0)), pidfd_(std::move(other.pidfd_)) {}
+  Child& operator=(Child&& other) noexcept {
+    end();
+    pid_ = std::exchange(other.pid_, 0);
+    pidfd_ = std::move(other.pidfd_);
+    return *this;
+  }
+  ~Child() { end(); }
+
+  pid_t pid() const { return pid_; }
+  int pidfd() const { return pidfd_.get(); }
+  /// It goes on without us.
+  void release() { pid_ = 0; }
+  /// Waits for its end: 0 to 255, 128 + n for death by signal n.
+  int wait();
+
+ private:
+  void end() noexcept;
+  pid_t pid_ = 0;
+  UniqueFd pidfd_;
+};
+
+/// Why a process did not come to life, in its own words.
+class StartError : public std::runtime_error {
+ public:
+  explicit StartError(const std::string& why) : std::runtime_error("unable to start container process: " + why) {}
+};
+
+/// Clones a process into new namespaces `flags` and, when valid, the v2 cgroup; it runs `body`, which does not return.
+Child spawn(Plan& plan, int flags, int cgroup, void (*body)(Plan&));
+
+/// The same within the user namespace that plan.join begins with, which then owns the new namespaces.
+Child spawn_in_user_namespace(Plan& plan, int flags, int cgroup, void (*body)(Plan&));
+
+/// Writes uid_map and gid_map of a process in a new user namespace.
+void write_id_maps(const ProcHandle& proc, pid_t pid, const Spec& spec);
+
+/// Answers what the process asks until it is ready. `on_hooks` runs the hooks for kRuntimeHooks. Throws what the
+/// process says, or that it died.
+template <typename OnHooks>
+void await_ready(const Sync& sync, Child& child, const Plan& plan, OnHooks on_hooks) {
+  for (;;) {
+    SyncMessage message = sync.receive();
+    switch (message.type) {
+      case SyncType::kMapIds:
+        write_id_maps(plan.proc, child.pid(), plan.spec);
+        sync.send(SyncType::kGo);
+        break;
+      case SyncType::kRuntimeHooks:
+        on_hooks();
+        sync.send(SyncType::kGo);
+        break;
+      case SyncType::kReady:
+        return;
+      case SyncType::kError:
+        throw StartError(message.text);
+      default:
+        throw StartError("container init died with " + std::to_string(child.wait()) + " during its set-up");
+    }
+  }
+}
+
+}  // namespace gantry::runtime

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "plan.h"
+
+namespace gantry::runtime {
+
+/// Gives the process a pseudo terminal of the container's own devpts as standard streams and controlling terminal, and
+/// sends its master to the console socket: the name as data, the descriptor as SCM_RIGHTS, as runc does. `root` is the
+/// container's root; with `bind_console` the terminal is also put on /dev/console.
+void set_up_console(int root, const Plan& plan, bool bind_console);
+
+/// Connects to an AF_UNIX stream socket that expects a terminal.
+UniqueFd connect_console_socket(const std::string& path);
+
+void send_descriptor(int socket, const std::string& name, int fd);
+UniqueFd receive_descriptor(int socket);
+
+}  // namespace gantry::runtime

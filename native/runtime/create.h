@@ -1,0 +1,57 @@
+#pragma once
+
+#include <string>
+
+#include "child.h"
+#include "seccomp_filter.h"
+#include "state.h"
+
+namespace gantry::runtime {
+
+/// What one call of the program was given before its command.
+struct Context {
+  StateRoot root{""};
+  SeccompCompiler seccomp;
+};
+
+struct CreateOptions {
+  std::string bundle;
+  std::string console_socket;
+  std::string pid_file;
+  bool no_pivot = false;
+  bool no_new_keyring = false;
+  int preserve_fds = 0;
+  /// For `run`: init waits for word over the sync socket instead of exec.fifo.
+  bool direct = false;
+  /// Already connected; for `run` with a terminal of our own.
+  UniqueFd console;
+};
+
+/// A container whose init is ready.
+struct Created {
+  State state;
+  Spec spec;
+  Child init;
+  Sync sync;
+};
+
+/// Makes a container up to the point before its program. On failure nothing is left.
+Created create_container(const Context& context, const std::string& id, CreateOptions options);
+
+/// Takes away what is left of one whose processes are gone: cgroups, state, and runs poststop hooks, whose failure is
+/// only logged.
+void destroy_container(const Context& context, const State& state);
+
+/// Writes a pid into a file, all at once.
+void write_pid_file(const std::string& path, pid_t pid);
+
+/// Descriptors handed over by socket activation (LISTEN_FDS) go on to the program.
+void pass_listen_fds(Plan& plan);
+
+/// Fills in what create and exec have in common: capabilities, seccomp filter, console.
+void prepare_process(Plan& plan, const Context& context, const std::string& console_socket);
+
+/// Opens a namespace by path after checking that it is one and of that kind.
+UniqueFd open_namespace(const std::string& path, int flag);
+
+}  // namespace gantry::runtime

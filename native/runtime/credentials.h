@@ -1,0 +1,24 @@
+#pragma once
+
+#include "plan.h"
+
+namespace gantry::runtime {
+
+/// The steps by which a process takes on who it will be, in the order of init.cc.
+
+/// A session keyring of the container's own, so that keys of whoever started us are out of reach.
+void set_up_keyring(const Plan& plan);
+/// Sets those that are not as wanted already.
+void set_rlimits(const std::vector<Rlimit>& limits);
+/// AppArmor profile or SELinux label for the next exec; throws when the kernel has none.
+void set_exec_label(const Plan& plan);
+/// Throws when a label is asked for that this kernel cannot give.
+void check_labels(const Process& process);
+/// A program that is not root must be able to open /dev/stdout: its streams become its own.
+void own_standard_streams(uid_t uid);
+/// Groups, user, working directory and capabilities.
+void change_user(const Plan& plan);
+/// Of another process, unless it has that value already: lowering it takes a capability that we may lack.
+void set_oom_score_adj(const ProcHandle& proc, pid_t pid, int value);
+
+}  // namespace gantry::runtime

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "plan.h"
+
+namespace gantry::runtime {
+
+/// Body of the cloned process that becomes a container's first: never returns. Errors go to the runtime over plan.sync.
+[[noreturn]] void container_init(Plan& plan);
+
+/// The same for a further process, which finds the container made.
+[[noreturn]] void exec_init(Plan& plan);
+
+}  // namespace gantry::runtime

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "plan.h"
+
+namespace gantry::runtime {
+
+/// The container's root while it is being furnished, seen from init before pivot_root.
+class Rootfs {
+ public:
+  /// Takes the mount namespace out of the host's propagation and makes the root a mount of its own.
+  static Rootfs prepare(const Plan& plan);
+
+  int fd() const { return root_.get(); }
+  void mount_all(const Plan& plan);
+  void make_devices(const Plan& plan);
+  void mask_and_protect(const Plan& plan);
+  /// Makes it the root directory and drops the host's.
+  void pivot(const Plan& plan);
+  /// After hooks: the root's own mount read-only, and its propagation.
+  void finish(const Plan& plan);
+
+ private:
+  explicit Rootfs(UniqueFd root) : root_(std::move(root)) {}
+  UniqueFd root_;
+};
+
+/// Mounts one entry of the specification.
+void mount_entry(int root, const Plan& plan, const MountSpec& entry);
+/// The cgroup file systems, for an entry of type cgroup.
+void mount_cgroups(int root, const Plan& plan, const MountSpec& entry);
+
+}  // namespace gantry::runtime

@@ -1,0 +1,183 @@
+// gantry-seccomp: reads linux.seccomp (JSON) and writes the compiled filter in the form of a cache entry. A program of
+// its own so that gantry-runtime is a static one that starts quickly; libseccomp is only needed for a profile never
+// seen before.
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "errno_text.h"
+#include "gantry/error.h"
+#include "gantry/fd.h"
+#include "json.h"
+#include "seccomp_filter.h"
+
+namespace gantry::runtime {
+namespace {
+
+using Filter = std::unique_ptr<void, decltype(&::seccomp_release)>;
+
+std::uint32_t parse_action(const Json& json, std::uint32_t value) {
+  std::string name = json.string();
+  static const std::map<std::string, std::uint32_t> plain = {
+      {"SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD},
+      {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
+      {"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS},
+      {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
+      {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
+      {"SCMP_ACT_LOG", SCMP_ACT_LOG},
+  };
+  if (name == "SCMP_ACT_ERRNO") return SCMP_ACT_ERRNO(value);
+  if (name == "SCMP_ACT_TRACE") return SCMP_ACT_TRACE(value);
+  if (name == "SCMP_ACT_NOTIFY") throw InvalidInput("SCMP_ACT_NOTIFY is not implemented");
+  auto known = plain.find(name);
+  if (known == plain.end()) throw InvalidInput(json.path() + ": unknown action " + name);
+  return known->second;
+}
+
+scmp_compare parse_operator(const Json& json) {
+  static const std::map<std::string, scmp_compare> known = {
+      {"SCMP_CMP_NE", SCMP_CMP_NE},
+      {"SCMP_CMP_LT", SCMP_CMP_LT},
+      {"SCMP_CMP_LE", SCMP_CMP_LE},
+      {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+      {"SCMP_CMP_GE", SCMP_CMP_GE},
+      {"SCMP_CMP_GT", SCMP_CMP_GT},
+      {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ},
+  };
+  std::string name = json.string();
+  auto found = known.find(name);
+  if (found == known.end()) throw InvalidInput(json.path() + ": unknown operator " + name);
+  return found->second;
+}
+
+std::uint32_t parse_architecture(const Json& json) {
+  std::string name = json.string();
+  if (name.rfind("SCMP_ARCH_", 0) == 0) {
+    std::string small;
+    for (char c : name.substr(10)) small += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    if (std::uint32_t token = ::seccomp_arch_resolve_name(small.c_str())) return token;
+  }
+  throw InvalidInput(json.path() + ": unknown architecture " + name);
+}
+
+unsigned parse_flags(const Json& json) {
+  unsigned flags = 0;
+  json.each([&](const Json& flag) {
+    std::string name = flag.string();
+    if (name == "SECCOMP_FILTER_FLAG_TSYNC") {
+      // The process has one thread.
+    } else if (name == "SECCOMP_FILTER_FLAG_LOG") {
+      flags |= SECCOMP_FILTER_FLAG_LOG;
+    } else if (name == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
+      flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    } else {
+      throw InvalidInput(flag.path() + ": unknown flag " + name);
+    }
+  });
+  return flags;
+}
+
+void check(int result, const std::string& what) {
+  if (result < 0) throw SysError(-result, what);
+}
+
+/// Adds one name of a rule. Names that this library does not know are left out: a profile is written for all kernels.
+void add_rule(scmp_filter_ctx filter, std::uint32_t action, const std::string& name,
+              const std::vector<scmp_arg_cmp>& arguments) {
+  int number = ::seccomp_syscall_resolve_name(name.c_str());
+  if (number == __NR_SCMP_ERROR) return;
+  std::string what = "add rule for " + name;
+  std::set<unsigned> indices;
+  bool repeated = false;
+  for (const auto& argument : arguments) repeated = !indices.insert(argument.arg).second || repeated;
+  if (!repeated) {
+    check(::seccomp_rule_add_array(filter, action, number, static_cast<unsigned>(arguments.size()), arguments.data()),
+          what);
+    return;
+  }
+  // The library takes one condition for each argument. Several for the same are alternatives, as everybody's runtime
+  // reads them.
+  for (const auto& argument : arguments) check(::seccomp_rule_add_array(filter, action, number, 1, &argument), what);
+}
+
+SeccompFilter compile(const std::string& profile) {
+  auto document = parse_json(profile, "seccomp");
+  Json json(&document, "seccomp");
+  std::uint32_t default_errno = json["defaultErrnoRet"].uint32_if().value_or(EPERM);
+  std::uint32_t default_action = parse_action(json["defaultAction"], default_errno);
+  if (json["listenerPath"].present()) throw InvalidInput("seccomp.listenerPath is not implemented");
+
+  Filter filter(::seccomp_init(default_action), &::seccomp_release);
+  if (!filter) throw InvalidInput("seccomp: the default action is not possible");
+  check(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_NNP, 0), "prepare the filter");
+  json["architectures"].each([&](const Json& architecture) {
+    int r = ::seccomp_arch_add(filter.get(), parse_architecture(architecture));
+    if (r != -EEXIST) check(r, "add architecture " + architecture.string());
+  });
+  json["syscalls"].each([&](const Json& rule) {
+    std::uint32_t action = parse_action(rule["action"], rule["errnoRet"].uint32_if().value_or(EPERM));
+    // The library refuses rules that say what happens anyway.
+    if (action == default_action) return;
+    std::vector<scmp_arg_cmp> arguments;
+    rule["args"].each([&](const Json& arg) {
+      std::uint32_t index = arg["index"].uint32();
+      if (index > 5) arg["index"].refuse("0 to 5");
+      scmp_compare op = parse_operator(arg["op"]);
+      std::uint64_t value = arg["value"].uint64_if().value_or(0), two = arg["valueTwo"].uint64_if().value_or(0);
+      arguments.push_back({index, op, value, op == SCMP_CMP_MASKED_EQ ? two : 0});
+    });
+    for (const auto& name : rule["names"].strings()) add_rule(filter.get(), action, name, arguments);
+  });
+
+  UniqueFd code(::memfd_create("filter", MFD_CLOEXEC));
+  if (!code) throw_errno("memfd_create");
+  check(::seccomp_export_bpf(filter.get(), code.get()), "compile the filter");
+  SeccompFilter result;
+  result.flags = parse_flags(json["flags"]);
+  off_t size = ::lseek(code.get(), 0, SEEK_END);
+  result.program.resize(static_cast<std::size_t>(size) / sizeof(sock_filter));
+  if (::pread(code.get(), result.program.data(), static_cast<std::size_t>(size), 0) != size) {
+    throw_errno("read the compiled filter");
+  }
+  return result;
+}
+
+std::string read_all(int fd) {
+  std::string text;
+  char chunk[16384];
+  for (ssize_t n; (n = ::read(fd, chunk, sizeof chunk)) != 0;) {
+    if (n < 0) throw_errno("read", "standard input");
+    text.append(chunk, static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+}  // namespace
+}  // namespace gantry::runtime
+
+int main() {
+  using namespace gantry::runtime;
+  try {
+    // The runtime shares its file offset with us.
+    ::lseek(0, 0, SEEK_SET);
+    std::string profile = read_all(0);
+    std::string entry = encode_filter(profile, compile(profile));
+    for (std::size_t done = 0; done < entry.size();) {
+      ssize_t n = ::write(1, entry.data() + done, entry.size() - done);
+      if (n < 0) gantry::throw_errno("write", "standard output");
+      done += static_cast<std::size_t>(n);
+    }
+    return 0;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", describe(e).c_str());
+    return 1;
+  }
+}

@@ -1,0 +1,111 @@
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "gantry/error.h"
+#include "spec.h"
+
+namespace gantry::runtime {
+namespace {
+
+constexpr struct {
+  const char* name;
+  int flag;
+} kNamespaces[] = {
+    {"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},      {"ipc", CLONE_NEWIPC},
+    {"uts", CLONE_NEWUTS}, {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME},
+};
+
+std::vector<IdMapping> parse_mappings(const Json& json) {
+  std::vector<IdMapping> all;
+  json.each([&](const Json& m) {
+    all.push_back({m["containerID"].uint32_if().value_or(0), m["hostID"].uint32_if().value_or(0), m["size"].uint32()});
+  });
+  return all;
+}
+
+void parse_namespaces(const Json& json, Spec& spec) {
+  json.each([&](const Json& ns) {
+    std::string type = ns["type"].string();
+    for (const auto& known : kNamespaces) {
+      if (type != known.name) continue;
+      if (spec.find_namespace(known.flag)) throw InvalidInput("duplicated ns: " + type);
+      NamespaceSpec one{known.flag, ns["path"].string_or("")};
+      if (!one.path.empty() && one.path[0] != '/') ns["path"].refuse("an absolute path");
+      spec.namespaces.push_back(std::move(one));
+      return;
+    }
+    throw InvalidInput(ns.path() + ".type: unknown namespace " + type);
+  });
+}
+
+DeviceSpec parse_device(const Json& json) {
+  DeviceSpec device;
+  device.path = json["path"].string();
+  if (device.path.empty() || device.path[0] != '/') json["path"].refuse("an absolute path");
+  std::string type = json["type"].string();
+  mode_t mode = json["fileMode"].uint32_if().value_or(0666) & 07777;
+  if (type == "c" || type == "u") {
+    mode |= S_IFCHR;
+  } else if (type == "b") {
+    mode |= S_IFBLK;
+  } else if (type == "p") {
+    mode |= S_IFIFO;
+  } else {
+    json["type"].refuse("one of b, c, u, p");
+  }
+  device.mode = mode;
+  if (type != "p") {
+    auto major = json["major"].int64_if().value_or(0), minor = json["minor"].int64_if().value_or(0);
+    if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff) json.refuse("a device number");
+    device.number = ::makedev(static_cast<unsigned>(major), static_cast<unsigned>(minor));
+  }
+  device.uid = json["uid"].uint32_if().value_or(0);
+  device.gid = json["gid"].uint32_if().value_or(0);
+  return device;
+}
+
+unsigned long parse_personality(const Json& json) {
+  std::string domain = json["domain"].string();
+  if (!json["flags"].strings().empty()) throw InvalidInput("personality flags are not supported by the specification");
+  if (domain == "LINUX") return 0;
+  if (domain == "LINUX32") return 8;
+  throw InvalidInput(json.path() + ".domain: unknown personality domain " + domain);
+}
+
+}  // namespace
+
+void parse_linux(const Json& json, Spec& spec) {
+  parse_namespaces(json["namespaces"], spec);
+  spec.uid_mappings = parse_mappings(json["uidMappings"]);
+  spec.gid_mappings = parse_mappings(json["gidMappings"]);
+  const auto* user = spec.find_namespace(CLONE_NEWUSER);
+  bool mapped = !spec.uid_mappings.empty() || !spec.gid_mappings.empty();
+  if (user && user->path.empty() && (spec.uid_mappings.empty() || spec.gid_mappings.empty())) {
+    throw InvalidInput("user namespaces enabled, but no uid or gid mappings found");
+  }
+  if (!user && mapped) throw InvalidInput("user namespace mappings specified, but user namespace isn't enabled");
+
+  json["devices"].each([&](const Json& device) { spec.devices.push_back(parse_device(device)); });
+  spec.sysctl = json["sysctl"].string_map();
+  spec.cgroups_path = json["cgroupsPath"].string_or("");
+  spec.resources = parse_resources(json["resources"]);
+  if (auto seccomp = json["seccomp"]; seccomp.present()) {
+    if (!seccomp.raw()->IsObject()) seccomp.refuse("an object");
+    spec.seccomp = to_text(*seccomp.raw());
+  }
+  spec.rootfs_propagation = json["rootfsPropagation"].string_or("");
+  spec.masked_paths = json["maskedPaths"].strings();
+  spec.readonly_paths = json["readonlyPaths"].strings();
+  spec.mount_label = json["mountLabel"].string_or("");
+  if (json["personality"].present()) spec.personality = parse_personality(json["personality"]);
+  json["timeOffsets"].each_member([&](const std::string& clock, const Json& offset) {
+    if (clock != "monotonic" && clock != "boottime") throw InvalidInput(offset.path() + ": unknown clock");
+    spec.time_offsets.push_back(
+        {clock, offset["secs"].int64_if().value_or(0), offset["nanosecs"].uint32_if().value_or(0)});
+  });
+  if (json["intelRdt"].present()) throw InvalidInput("linux.intelRdt is not implemented");
+}
+
+}  // namespace gantry::runtime

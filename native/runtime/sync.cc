@@ -1,0 +1,46 @@
+#include "sync.h"
+
+#include <sys/socket.h>
+
+#include <vector>
+
+#include "gantry/error.h"
+
+namespace gantry::runtime {
+
+namespace {
+constexpr std::size_t kMaxMessage = 16384;
+}
+
+std::pair<Sync, Sync> Sync::pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) throw_errno("socketpair");
+  return {Sync(UniqueFd(fds[0])), Sync(UniqueFd(fds[1]))};
+}
+
+void Sync::send(SyncType type, const std::string& text) const {
+  std::string message(1, static_cast<char>(type));
+  message.append(text, 0, kMaxMessage - 1);
+  while (::send(fd_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
+    if (errno != EINTR) throw_errno("send to the other side of the container's set-up");
+  }
+}
+
+SyncMessage Sync::receive() const {
+  std::vector<char> buffer(kMaxMessage);
+  for (;;) {
+    ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+    if (n < 0 && errno == EINTR) continue;
+    // A reset is what is seen of a peer that died with something unread.
+    if (n == 0 || (n < 0 && errno == ECONNRESET)) return {};
+    if (n < 0) throw_errno("receive from the other side of the container's set-up");
+    return {static_cast<SyncType>(buffer[0]), std::string(buffer.data() + 1, static_cast<std::size_t>(n) - 1)};
+  }
+}
+
+void Sync::ask(SyncType question) const {
+  send(question);
+  if (receive().type != SyncType::kGo) throw InvalidInput("the runtime went away");
+}
+
+}  // namespace gantry::runtime

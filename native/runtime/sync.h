@@ -1,0 +1,57 @@
+#pragma once
+
+#include <string>
+
+#include "gantry/fd.h"
+
+namespace gantry::runtime {
+
+/// How the runtime and the process it makes talk, over one SOCK_SEQPACKET pair that closes on exec:
+///
+///   runtime (host)                              init (the container's first process, or exec's)
+///   ─────────────────                           ─────────────────────────────────────────────
+///   make cgroups, limits, exec.fifo
+///   clone3 with the new namespaces ───────────▶ join cgroups, given namespaces
+///     only with a new user namespace:
+///                                  ◀─ kMapIds ─ (has no id of its own yet)
+///   write uid_map, gid_map ─────────── kGo ───▶ become root there
+///   write state.json meanwhile                  mounts, devices
+///     only with prestart or createRuntime:
+///                             ◀─ kRuntimeHooks ─
+///   run them ───────────────────────── kGo ───▶ createContainer hooks, pivot, console, user,
+///                                               capabilities, seccomp, find the executable
+///                                  ◀── kReady ─
+///   pid file, exit 0
+///   (create) open exec.fifo for reading ······▶ blocked opening exec.fifo for writing; wakes, writes
+///   read until the end                          one byte, startContainer hooks, exec
+///   (run) ──────────────────────────── kGo ───▶ exec
+///   (exec) reads: end of file is success ─────▶ exec; the socket closes with it
+///
+/// Instead of any of its messages init may send kError with the text for the user, and exits. If the runtime dies, init
+/// sees the closed socket and exits: it never waits for `start` unless the runtime has heard that it is ready.
+enum class SyncType : char { kMapIds = 'M', kRuntimeHooks = 'H', kReady = 'R', kGo = 'G', kError = 'E', kEnd = 0 };
+
+struct SyncMessage {
+  /// kEnd when the other side is gone.
+  SyncType type = SyncType::kEnd;
+  std::string text;
+};
+
+class Sync {
+ public:
+  explicit Sync(UniqueFd fd) : fd_(std::move(fd)) {}
+  /// Both ends; the first for the runtime.
+  static std::pair<Sync, Sync> pair();
+
+  void send(SyncType type, const std::string& text = {}) const;
+  SyncMessage receive() const;
+  /// Sends `question` and waits for kGo; throws when the other side is gone.
+  void ask(SyncType question) const;
+  void close() { fd_.reset(); }
+  int get() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace gantry::runtime
