@@ -61,14 +61,14 @@ export class ContainerService implements Containers {
 
   /**
    * First part of a daemon's start, once the room is open: which containers still live. The composition root then gives the set
-   * to `Networks.restore` and `Layers.restore`, and only after these calls {@link restore}.
+   * to `Networks.restore`, and only after that calls {@link restore}.
    */
   findLive(): Promise<ReadonlySet<string>> {
     return this.restoration.findLive();
   }
 
   /**
-   * Last part of a daemon's start: takes the living back under supervision, records and cleans up what ended meanwhile,
+   * Last part of a daemon's start: tells layers and volumes which containers there are, takes the living back under supervision, records and cleans up what ended meanwhile,
    * finishes or undoes what a crash cut off, and starts what its restart policy wants running.
    */
   restore(): Promise<void> {

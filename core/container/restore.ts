@@ -15,8 +15,8 @@ import type { Supervision } from './supervision.js';
 const LOST_EXIT_CODE = 255;
 
 /**
- * Brings records and kernel together at the daemon's start, in two halves between which networks and layers do the same:
- * they must know who lives. Everything here can be cut off and done again.
+ * Brings records and kernel together at the daemon's start, in two halves between which the networks do the same: they must
+ * know who lives. Everything here can be cut off and done again.
  */
 export class Restoration {
   private readonly found = new Map<string, FoundTask>();
@@ -59,10 +59,13 @@ export class Restoration {
     }
   }
 
-  /** After networks and layers were restored. */
+  /** After the networks were restored. */
   async finish(): Promise<void> {
     const { room } = this;
     for (const intent of this.intents) await this.settleIntent(intent);
+    const known = new Set(room.store.list().map(({ id }) => id));
+    await room.layers.settle(known);
+    await room.volumes.settle(known);
     for (const container of room.store.list()) {
       try {
         await room.locks.run(container.id, () => this.settle(container.id));
@@ -70,7 +73,6 @@ export class Restoration {
         room.log.error('restoring a container failed', { container: container.id, error: messageOf(error) });
       }
     }
-    await room.volumes.settle(new Set(room.store.list().map(({ id }) => id)));
     await this.removeOrphans();
     this.found.clear();
     this.intents = [];
@@ -128,7 +130,8 @@ export class Restoration {
   private async takeBack(container: Container, found: Extract<FoundTask, { state: 'running' }>): Promise<void> {
     const { room } = this;
     const { id } = container;
-    // Each volume is counted as in use again; the driver finds its mount already there.
+    // Layer and volumes are counted as in use again; the drivers find their mounts already there.
+    await room.layers.acquireWritable(id);
     for (const point of container.mounts) if (point.type === 'volume') await room.volumes.mount(point.name, id);
     const live = room.live.add(id, found.task);
     const record = room.store.update(id, ({ state }) => ({ state: { ...state, pid: found.task.pid }, execIds: [] }));

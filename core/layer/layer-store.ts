@@ -156,12 +156,12 @@ export class LayerStore implements Layers {
     return driver.status();
   }
 
-  async restore(liveContainers: ReadonlySet<string>): Promise<void> {
+  async settle(containers: ReadonlySet<string>): Promise<void> {
     const { collector } = this.opened;
     await this.mendUnsynced();
     this.records.endOperations();
     for (const record of this.records.writables()) {
-      if (liveContainers.has(record.container)) continue;
+      if (containers.has(record.container)) continue;
       await this.removeWritable(record.container).catch((error: unknown) =>
         this.log.warn('a writable layer without container was not removed', { container: record.container, error: messageOf(error) }),
       );

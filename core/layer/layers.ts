@@ -55,6 +55,6 @@ export interface Layers {
   writableMetadata(containerId: string): Promise<Record<string, string>>;
   /** Rows for `docker info` of the default driver. */
   status(): Promise<[string, string][]>;
-  /** Finishes or undoes what a crash left: snapshots without record are removed. */
-  restore(liveContainers: ReadonlySet<string>): Promise<void>;
+  /** At daemon start, called by the container service: `containers` is every one that has a record, whether it runs or not. The writable layers of all others, and snapshots without record, are what a crash left: they are removed. */
+  settle(containers: ReadonlySet<string>): Promise<void>;
 }

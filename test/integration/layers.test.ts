@@ -142,9 +142,9 @@ describe.skipIf(!isRoot)('layers on a real kernel', () => {
     const { driver } = await registry.get('storage', 'overlay2');
     await driver.create(snapshotId('d'.repeat(64)), { writable: true });
     store = await openStore();
-    await store.restore(new Set([containerId]));
+    await store.settle(new Set([containerId]));
     expect(snapshots('overlay2')).toHaveLength(2);
-    await store.restore(new Set());
+    await store.settle(new Set());
     expect(snapshots('overlay2')).toHaveLength(1);
     await store.release('sha256:x');
     expect(snapshots('overlay2')).toEqual([]);
@@ -158,7 +158,7 @@ describe.skipIf(!isRoot)('layers on a real kernel', () => {
     const top = join(root, 'data', 'storage', 'overlay2', store.places()[0]!.snapshot, 'diff');
     rmSync(top, { recursive: true });
     store = await openStore();
-    await store.restore(new Set());
+    await store.settle(new Set());
     expect(existsSync(top)).toBe(true);
     expect(store.places()).toHaveLength(2);
   });
