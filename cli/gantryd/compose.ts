@@ -105,7 +105,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => containers.close(),
   );
   images.useGuard((imageId) => containers.usersOf(imageId));
-  await lifecycle.start('reconciler', () => reconcile({ containers, networks, layers, log }));
+  await lifecycle.start('reconciler', () => reconcile({ containers, networks, log }));
 
   const api = await lifecycle.start(
     'api',
