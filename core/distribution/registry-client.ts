@@ -197,6 +197,29 @@ export class RegistryClient {
     return found;
   }
 
+  /** A small blob, verified: a configuration that is looked at and not kept. */
+  async smallBlob(digest: Digest, limit: number, signal: AbortSignal): Promise<Buffer> {
+    const { body } = await this.blob(digest, 0, signal);
+    const bytes = await readBody(body, limit, 'the blob');
+    if (sha256(bytes) !== digest)
+      throw new EngineError('system', `verification failed for digest ${digest}: the bytes have ${sha256(bytes)}`);
+    return bytes;
+  }
+
+  /** The old search, which the Hub has and few others. */
+  async search(term: string, count: number, signal: AbortSignal): Promise<Buffer> {
+    const url = new URL('/v1/search', this.endpoint.origin);
+    url.searchParams.set('q', term);
+    url.searchParams.set('n', String(count));
+    const response = await this.ask({ method: 'GET', url, scopes: [], signal });
+    if (response.statusCode === 404) {
+      response.resume();
+      throw new EngineError('not-implemented', `registry ${url.host} has no search: it lacks the v1 search endpoint`);
+    }
+    await this.expect(response, [200]);
+    return readBody(response, limits.tagPageBytes, "the search's answer");
+  }
+
   private async exists(path: string, signal: AbortSignal): Promise<boolean> {
     const response = await this.ask({
       method: 'HEAD',

@@ -1,10 +1,12 @@
-import type { Reference } from '../content/reference.js';
+import { DEFAULT_DOMAIN, type Reference } from '../content/reference.js';
 import type { Settings } from '../system/settings.js';
 import type { RegistryAuth } from './credentials.js';
 import { Endpoints } from './endpoints.js';
 import { RegistryClient } from './registry-client.js';
 import { RegistryUnreachable } from './registry-error.js';
 import { Transport } from './transport.js';
+
+const SEARCH_HOST = 'index.docker.io';
 
 /** Opens clients for registries. One for the daemon: it keeps the connections. */
 
@@ -31,6 +33,12 @@ export class Registry {
     return (await this.endpoints.forPush(domain)).map(
       (endpoint) => new RegistryClient(this.transport, this.endpoints, endpoint, '', auth, { offline: true }),
     );
+  }
+
+  /** For a search: the Hub answers it at a host of its own. */
+  async forSearch(domain: string, auth: RegistryAuth | undefined): Promise<RegistryClient[]> {
+    const endpoints = await this.endpoints.forPush(domain === DEFAULT_DOMAIN ? SEARCH_HOST : domain);
+    return endpoints.map((endpoint) => this.client(endpoint, '', auth));
   }
 
   /**

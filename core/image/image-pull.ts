@@ -75,7 +75,6 @@ export class ImagePull {
           id: pulled.id,
           layers: pulled.layers,
           manifest: pulled.manifest,
-          alsoHeld: [pulled.named.digest],
           names: byName === byDigest ? [byDigest] : [byName, byDigest],
         },
         driver,

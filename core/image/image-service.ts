@@ -1,14 +1,15 @@
 import type { Readable } from 'node:stream';
 import { inject, injectable } from 'tsyringe';
-import type { ContainerConfig, ProcessConfig } from '../container/container.js';
-import { notImplemented } from '../contracts/errors.js';
+import type { ProcessConfig } from '../container/container.js';
+import { invalid } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
-import { chainIds, hexOf, type ChainId, type Digest } from '../contracts/ids.js';
+import { chainIds, type ChainId, type Digest } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { Content } from '../content/content.js';
-import { familiarForm, fullForm, nameOnly, parseReference, tagged, withTagOrDigest } from '../content/reference.js';
+import { familiarForm, fullForm, parseReference, tagged, withTagOrDigest } from '../content/reference.js';
 import { Downloads } from '../distribution/downloads.js';
 import { Puller } from '../distribution/pull.js';
+import { Pusher } from '../distribution/push.js';
 import { Registry } from '../distribution/registry.js';
 import type { LayerSource, Layers } from '../layer/layers.js';
 import type { Database } from '../state/database.js';
@@ -16,24 +17,19 @@ import type { Journal } from '../state/journal.js';
 import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
+import { applyChanges } from './config-changes.js';
 import { createdAt, imageTest } from './filters.js';
+import { ImageLoad } from './image-load.js';
 import { ImagePull, type ImagePullRequest } from './image-pull.js';
+import { ImagePush, type ImagePushRequest } from './image-push.js';
+import { ImageSave } from './image-save.js';
 import { ImageStore } from './image-store.js';
-import type {
-  DeletedImage,
-  HistoryEntry,
-  Image,
-  ImageFilters,
-  ImageHistory,
-  Images,
-  Platform,
-  ProgressSink,
-  RegistryAuth,
-} from './images.js';
+import type { DeletedImage, Image, ImageFilters, ImageHistory, Images, Platform, ProgressSink, RegistryAuth } from './images.js';
 import { lookup, resolve, viewOf } from './lookup.js';
+import { ImageMaker, type CommitRequest, type ImportRequest } from './new-image.js';
 import { ImageRegistrar } from './registrar.js';
-
-export type ImageGuard = (imageId: Digest) => { id: string; running: boolean } | undefined;
+import { RegistryQueries, type DistributionInspect, type SearchResult } from './registry-queries.js';
+import { ImageRemoval, type ImageGuard } from './removal.js';
 
 /** Images, put together from the parts beside this file. */
 @injectable()
@@ -42,6 +38,12 @@ export class ImageService implements Images {
   private readonly registrar: ImageRegistrar;
   private readonly registry: Registry;
   private readonly pulling: ImagePull;
+  private readonly pushing: ImagePush;
+  private readonly removal: ImageRemoval;
+  private readonly saving: ImageSave;
+  private readonly loading: ImageLoad;
+  private readonly maker: ImageMaker;
+  private readonly queries: RegistryQueries;
   private guard: ImageGuard = () => undefined;
 
   constructor(
@@ -59,6 +61,16 @@ export class ImageService implements Images {
     this.registry = new Registry(settings);
     const downloads = new Downloads(host, content, { concurrent: settings.maxConcurrentDownloads, attempts: settings.maxDownloadAttempts });
     this.pulling = new ImagePull(content, layers, this.registry, new Puller(content, layers, this.registry, downloads), this.registrar);
+    const pusher = new Pusher(content, this.registry, {
+      concurrent: settings.maxConcurrentUploads,
+      attempts: settings.maxDownloadAttempts,
+    });
+    this.pushing = new ImagePush(host, content, this.registry, pusher, this.registrar, this.store);
+    this.removal = new ImageRemoval(this.store, this.registrar, content, layers, log, (id) => this.guard(id));
+    this.saving = new ImageSave(this.store, content, this.registrar);
+    this.loading = new ImageLoad(host, content, layers, this.registrar);
+    this.maker = new ImageMaker(host, content, layers, this.registrar);
+    this.queries = new RegistryQueries(this.registry);
   }
 
   /** Reads the records, and undoes what a crash cut off. After the content store and the layers were opened. */
@@ -120,7 +132,7 @@ export class ImageService implements Images {
     const record = resolve(this.store, name);
     const given = parseReference(repository);
     const reference = tagged(withTagOrDigest(given, tag));
-    if (reference.digest !== undefined) throw notImplemented('a tag that is a digest');
+    if (reference.digest !== undefined) throw invalid('refusing to create a tag with a digest reference');
     await this.registrar.exclusively(record.id, async () => {
       resolve(this.store, record.id);
       this.store.setName(fullForm(reference), record.id, new Date().toISOString());
@@ -151,73 +163,60 @@ export class ImageService implements Images {
     return rows;
   }
 
-  async push(
-    _request: { name: string; tag: string; platform: Platform | undefined; auth: RegistryAuth | undefined },
-    _progress: ProgressSink,
-    _signal: AbortSignal,
-  ): Promise<void> {
-    throw notImplemented('push');
+  push(request: ImagePushRequest, progress: ProgressSink, signal: AbortSignal): Promise<void> {
+    return this.pushing.run(request, progress, signal);
   }
 
-  async remove(_name: string, _options: { force: boolean; noPrune: boolean }): Promise<DeletedImage[]> {
-    throw notImplemented('image removal');
+  remove(name: string, options: { force: boolean; noPrune: boolean }): Promise<DeletedImage[]> {
+    return this.removal.remove(name, { force: options.force, prune: !options.noPrune });
   }
 
-  async prune(_filters: ImageFilters): Promise<{ deleted: DeletedImage[]; spaceReclaimed: number }> {
-    throw notImplemented('image prune');
+  prune(filters: ImageFilters): Promise<{ deleted: DeletedImage[]; spaceReclaimed: number }> {
+    return this.removal.prune(filters);
   }
 
-  async save(_names: readonly string[], _platform: Platform | undefined): Promise<Readable> {
-    throw notImplemented('save');
+  save(names: readonly string[], platform: Platform | undefined): Promise<Readable> {
+    return this.saving.run(names, platform);
   }
 
-  async load(_archive: Readable, _options: { quiet: boolean }, _progress: ProgressSink): Promise<void> {
-    throw notImplemented('load');
+  load(archive: Readable, options: { quiet: boolean }, progress: ProgressSink): Promise<void> {
+    return this.loading.run(archive, options, progress);
   }
 
-  async import(
-    _archive: Readable,
-    _request: { repository: string; tag: string; message: string; changes: readonly string[]; platform: Platform | undefined },
-    _progress: ProgressSink,
-  ): Promise<Digest> {
-    throw notImplemented('import');
+  import(archive: Readable, request: ImportRequest, _progress: ProgressSink): Promise<Digest> {
+    return this.maker.import(archive, request);
   }
 
-  async distribution(
-    _name: string,
-    _auth: RegistryAuth | undefined,
-  ): Promise<{ mediaType: string; digest: Digest; size: number; platforms: Platform[] }> {
-    throw notImplemented('distribution inspect');
+  commit(request: CommitRequest): Promise<Digest> {
+    return this.maker.commit(request);
   }
 
-  async login(_auth: RegistryAuth): Promise<{ status: string; identityToken: string }> {
-    throw notImplemented('login');
+  applyChanges<C extends ProcessConfig>(config: C, changes: readonly string[]): C {
+    return applyChanges(config, changes);
   }
 
-  async search(
-    _term: string,
-    _options: { limit: number; filters: ImageFilters; auth: RegistryAuth | undefined },
-  ): Promise<{ name: string; description: string; stars: number; official: boolean }[]> {
-    throw notImplemented('search');
+  distribution(name: string, auth: RegistryAuth | undefined): Promise<DistributionInspect> {
+    return this.queries.distribution(name, auth);
   }
 
-  async commit(_request: {
-    readonly parent: Image;
-    readonly layer: Readable | undefined;
-    readonly config: ContainerConfig;
-    readonly history: HistoryEntry;
-    readonly author: string;
-    readonly repository: string;
-    readonly tag: string;
-  }): Promise<Digest> {
-    throw notImplemented('commit');
+  login(auth: RegistryAuth): Promise<{ status: string; identityToken: string }> {
+    return this.queries.login(auth);
   }
 
-  applyChanges<C extends ProcessConfig>(_config: C, _changes: readonly string[]): C {
-    throw notImplemented('changes to a configuration');
+  search(term: string, options: { limit: number; filters: ImageFilters; auth: RegistryAuth | undefined }): Promise<SearchResult[]> {
+    return this.queries.search(term, options);
   }
 
   async usage(): Promise<{ layersSize: number; images: { image: Image; sharedSize: number }[] }> {
-    throw notImplemented('disk usage of images');
+    const users = new Map<ChainId, number>();
+    for (const record of this.store.all()) for (const one of chainIds(record.image.diffIds)) users.set(one, (users.get(one) ?? 0) + 1);
+    const sizeOf = (one: ChainId): number => this.layers.sizeOf(one) ?? 0;
+    return {
+      layersSize: [...users.keys()].reduce((sum, one) => sum + sizeOf(one), 0),
+      images: this.store.all().map((record) => ({
+        image: viewOf(this.store, this.layers, record),
+        sharedSize: chainIds(record.image.diffIds).reduce((sum, one) => sum + ((users.get(one) ?? 0) > 1 ? sizeOf(one) : 0), 0),
+      })),
+    };
   }
 }

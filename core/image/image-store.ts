@@ -4,6 +4,7 @@ import type { Logger } from '../contracts/manifest.js';
 import type { Content } from '../content/content.js';
 import { limits } from '../content/limits.js';
 import type { Descriptor } from '../content/manifest.js';
+import { parseReference } from '../content/reference.js';
 import type { LayerSource } from '../layer/layers.js';
 import type { Database } from '../state/database.js';
 import { parseImageConfig, type ImageConfig } from './image-config.js';
@@ -115,8 +116,8 @@ export class ImageStore {
     return this.all().filter((record) => record.parent === id);
   }
 
-  /** Adds an image or replaces what is known of it, and gives it names, which other images may lose; its blobs are held from then on. */
-  put(record: ImageRecord, names: readonly string[], blobs: readonly Digest[], alongside: () => void = () => undefined): void {
+  /** Adds an image or replaces what is known of it, and gives it names, which other images may lose. It holds its own blobs from then on, and no others. */
+  put(record: ImageRecord, names: readonly string[], alongside: () => void = () => undefined): void {
     this.db.transaction(() => {
       this.db.run(
         `INSERT INTO image VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
@@ -128,7 +129,7 @@ export class ImageStore {
         record.lastTagged,
       );
       for (const name of names) this.writeName(name, record.id);
-      this.content.hold(holderOf(record.id), blobs);
+      this.holdBlobs(record, [...this.namesOf(record.id), ...names]);
       alongside();
     });
     this.images.set(record.id, record);
@@ -160,6 +161,14 @@ export class ImageStore {
     });
     for (const name of this.namesOf(id)) this.forget(name);
     this.images.delete(id);
+  }
+
+  /** Its configuration, layers and manifest, and what its names by digest stand for: the index that it was chosen from. */
+  private holdBlobs(record: ImageRecord, names: readonly string[]): void {
+    const named = names.flatMap((name) => parseReference(name).digest ?? []);
+    const own = [record.id, ...record.layers.map((layer) => layer.blob), ...(record.manifest ? [record.manifest.digest] : [])];
+    this.content.release(holderOf(record.id));
+    this.content.hold(holderOf(record.id), [...new Set([...own, ...named])]);
   }
 
   private writeName(name: string, id: Digest): void {

@@ -4,7 +4,6 @@ import type { Logger } from '../contracts/manifest.js';
 import type { Content } from '../content/content.js';
 import { limits } from '../content/limits.js';
 import type { Descriptor } from '../content/manifest.js';
-import { familiarName, parseReference } from '../content/reference.js';
 import type { Layers } from '../layer/layers.js';
 import type { Intent, Journal } from '../state/journal.js';
 import { KeyedLock } from '../state/keyed-lock.js';
@@ -17,8 +16,6 @@ export interface NewImage {
   readonly id: Digest;
   readonly layers: readonly StoredLayer[];
   readonly manifest: Descriptor | undefined;
-  /** More blobs to keep with it: the index that named it. */
-  readonly alsoHeld?: readonly Digest[];
   readonly parent?: string;
   /** Full forms. */
   readonly names: readonly string[];
@@ -56,9 +53,14 @@ export class ImageRegistrar {
     const intent = this.journal.begin('image.work', 'work');
     const owner = ownerOf(intent);
     try {
-      return await work(owner);
-    } finally {
+      const result = await work(owner);
       await this.letGo(intent, owner);
+      return result;
+    } catch (error) {
+      await this.letGo(intent, owner);
+      // What was gathered for nothing goes at once, but for what a pull keeps for the next one.
+      await this.content.collect().catch((failed: unknown) => this.log.warn('collecting blobs failed', { error: messageOf(failed) }));
+      throw error;
     }
   }
 
@@ -86,8 +88,7 @@ export class ImageRegistrar {
         parent: image.parent ?? known?.parent ?? '',
         lastTagged: image.names.length > 0 ? new Date().toISOString() : (known?.lastTagged ?? ''),
       };
-      const blobs = [image.id, ...layers.map((layer) => layer.blob), ...(manifest ? [manifest.digest] : []), ...(image.alsoHeld ?? [])];
-      this.store.put(record, image.names, blobs, () => this.journal.end(intent));
+      this.store.put(record, image.names, () => this.journal.end(intent));
       return { record, isNew: !known };
     });
   }
@@ -129,6 +130,3 @@ export class ImageRegistrar {
 }
 
 const ownerOf = (intent: Intent): string => `image-work-${intent.id}`;
-
-/** The familiar name of a full form, without tag and digest. */
-export const repositoryOf = (name: string): string => familiarName(parseReference(name));

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ContentStore } from '@gantry/core/content/content-store.js';
+import type { ContainerConfig } from '@gantry/core/container/container.js';
 import { mediaTypes } from '@gantry/core/content/media-types.js';
 import type { Host } from '@gantry/core/contracts/host.js';
+import { emptyProcessConfig } from '@gantry/core/image/image-config.js';
 import { ImageService } from '@gantry/core/image/image-service.js';
 import type { Progress, RegistryAuth } from '@gantry/core/image/images.js';
 import { Database } from '@gantry/core/state/database.js';
@@ -146,3 +148,21 @@ export function putImage(
   );
   return { id: described.digest, digest: manifest.digest, size: manifest.size, layers: layers.map((layer) => layer.digest) };
 }
+
+/** A container's configuration with nothing in it but what a test gives. */
+export const containerConfig = (own: Partial<ContainerConfig>): ContainerConfig => ({
+  ...emptyProcessConfig,
+  image: '',
+  hostname: '',
+  domainname: '',
+  attachStdin: false,
+  attachStdout: false,
+  attachStderr: false,
+  tty: false,
+  openStdin: false,
+  stdinOnce: false,
+  networkDisabled: false,
+  stopTimeout: undefined,
+  macAddress: '',
+  ...own,
+});
