@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientStream } from '../container/containers.js';
 import { descriptorOf } from './connection.js';
@@ -26,6 +27,8 @@ export interface ClientSocketOptions {
   readonly stdin: boolean;
   /** Bytes that came behind the request's head. */
   readonly early: Buffer;
+  /** The connection itself; `socket` may be a stream around it. */
+  readonly connection: Socket;
   readonly unsent: ((fd: number) => number) | undefined;
 }
 
@@ -40,7 +43,7 @@ export class ClientSocket implements ClientStream {
 
   /** Call when the answer's head was written. */
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Duplex,
     private readonly options: ClientSocketOptions,
   ) {
     socket.once('close', () => this.abort.abort());
@@ -94,16 +97,15 @@ export class ClientSocket implements ClientStream {
    * them. So the first ones wait until the peer has taken the head, or for a moment when that cannot be known.
    */
   private async headTaken(): Promise<void> {
-    const { unsent } = this.options;
-    const fd = descriptorOf(this.socket);
-    if (!unsent || fd === undefined) {
-      await sleep(2);
+    const { unsent, connection } = this.options;
+    if (!unsent || connection.remoteAddress !== undefined) {
+      await sleep(limits.headPause);
       return;
     }
     const patience = performance.now() + limits.headDrain;
     for (let pause = 0; performance.now() < patience; pause = Math.min(pause + 1, 5)) {
-      const current = descriptorOf(this.socket);
-      if (current === undefined || unsent(current) === 0) return;
+      const fd = descriptorOf(connection);
+      if (fd === undefined || unsent(fd) === 0) return;
       await sleep(pause);
     }
   }
@@ -123,7 +125,7 @@ export function drained(socket: NodeJS.EventEmitter): Promise<void> {
 }
 
 /** Chunks until the client's end of input. The socket is held up while nobody takes them. */
-function inputOf(socket: Socket, early: Buffer): AsyncIterable<Buffer> {
+function inputOf(socket: Duplex, early: Buffer): AsyncIterable<Buffer> {
   const waiting: Buffer[] = early.length > 0 ? [early] : [];
   let bytes = early.length;
   let ended = socket.readableEnded || socket.destroyed;

@@ -112,6 +112,46 @@ describe('an upgraded connection', () => {
     ]);
   });
 
+  it('takes a body that comes later than the head, as some clients send it', async () => {
+    services.container();
+    const id = await services.execs.create('web', execRequest(['cat']));
+    const raw = await client();
+    raw.send(`POST /exec/${id}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n${UPGRADE}\r\n`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    raw.send('{}');
+    await raw.until(headDone(raw));
+    const payload = 'x'.repeat(3_000_000);
+    raw.send(payload);
+    raw.halfClose();
+    await raw.until(() => raw.ended);
+    const got = frames(raw.answer.body)
+      .map(([, text]) => text)
+      .join('');
+    expect(got.length).toBe(payload.length + 'bye\n'.length);
+    expect(got.endsWith('xbye\n')).toBe(true);
+  });
+
+  it('that had its body later still tells when the client is gone', async () => {
+    services.container();
+    const id = await services.execs.create('web', execRequest(['cat']));
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    services.execs.start = async (_id, _options, open) => {
+      const stream = await open({ tty: true });
+      stream.gone.addEventListener('abort', () => resolve());
+      while (!stream.gone.aborted) {
+        await stream.write('stdout', Buffer.from('x'));
+        await new Promise((next) => setTimeout(next, 5));
+      }
+    };
+    const raw = await client();
+    raw.send(`POST /exec/${id}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n${UPGRADE}\r\n`);
+    await new Promise((next) => setTimeout(next, 50));
+    raw.send('{}');
+    await raw.until(headDone(raw));
+    raw.close();
+    await gone;
+  });
+
   it('gets a plain answer when the route refuses before the stream opens', async () => {
     const raw = await client();
     raw.send(`POST /containers/ghost/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`);

@@ -1,5 +1,6 @@
 import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ClientStream } from '../container/containers.js';
 import { messageOf } from '../contracts/errors.js';
@@ -13,7 +14,8 @@ export const MULTIPLEXED_STREAM = 'application/vnd.docker.multiplexed-stream';
 export const streamType = (framed: boolean, version: number): string => (framed && version >= 42 ? MULTIPLEXED_STREAM : RAW_STREAM);
 
 interface Upgrade {
-  readonly socket: Socket;
+  /** The connection, or a stream around it when the request's body came later than its head. */
+  readonly socket: Duplex;
   readonly head: Buffer;
 }
 
@@ -30,14 +32,14 @@ export const upgradeWanted = (raw: IncomingMessage): boolean => /^(tcp|h2c|webso
  * answers plainly (an error) goes out on a response made for the purpose.
  */
 export function acceptUpgrades(server: Server, route: (request: IncomingMessage, response: ServerResponse) => void): void {
-  server.on('upgrade', (request: IncomingMessage, stream, head: Buffer) => {
-    const socket = stream as Socket;
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => undefined);
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
-    response.assignSocket(socket);
+    // It is written to as to any stream, whatever its class.
+    response.assignSocket(socket as Socket);
     response.on('finish', () => {
-      response.detachSocket(socket);
+      response.detachSocket(socket as Socket);
       socket.end();
       socket.resume();
     });
@@ -47,17 +49,20 @@ export function acceptUpgrades(server: Server, route: (request: IncomingMessage,
 }
 
 /** Takes the socket from HTTP. What HTTP wrote to it so far stays; nothing is read from it by HTTP any more. */
-export function takeSocket(reply: FastifyReply): { socket: Socket; early: Buffer; upgraded: boolean } {
+export function takeSocket(reply: FastifyReply): { socket: Duplex; connection: Socket; early: Buffer; upgraded: boolean } {
   const raw = reply.request.raw;
+  const connection = raw.socket;
   const upgrade = upgrades.get(raw);
-  const socket = upgrade?.socket ?? (raw.socket as Socket);
   reply.hijack();
-  reply.raw.detachSocket(socket);
-  if (upgrade) return { socket, early: upgrade.head, upgraded: true };
-  for (const event of ['data', 'end', 'drain', 'error', 'timeout']) socket.removeAllListeners(event);
-  socket.on('error', () => undefined);
-  socket.setTimeout(0);
-  return { socket, early: Buffer.alloc(0), upgraded: false };
+  if (upgrade) {
+    reply.raw.detachSocket(upgrade.socket as Socket);
+    return { socket: upgrade.socket, connection, early: upgrade.head, upgraded: true };
+  }
+  reply.raw.detachSocket(connection);
+  for (const event of ['data', 'end', 'drain', 'error', 'timeout']) connection.removeAllListeners(event);
+  connection.on('error', () => undefined);
+  connection.setTimeout(0);
+  return { socket: connection, connection, early: Buffer.alloc(0), upgraded: false };
 }
 
 export interface HijackOptions {
@@ -93,14 +98,14 @@ export async function serveHijacked(
 async function openSocket(context: ApiContext, reply: FastifyReply, options: HijackOptions & { framed: boolean }): Promise<ClientSocket> {
   const request = reply.request;
   const headers = reply.getHeaders();
-  const { socket, early, upgraded } = takeSocket(reply);
+  const { socket, connection, early, upgraded } = takeSocket(reply);
   context.open.add(socket);
   socket.once('close', () => context.open.delete(socket));
   const lines = [upgraded ? 'HTTP/1.1 101 UPGRADED' : 'HTTP/1.1 200 OK', `Content-Type: ${streamType(options.framed, request.apiVersion)}`];
   if (upgraded) lines.push('Connection: Upgrade', 'Upgrade: tcp');
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${String(value)}`);
   await new Promise<void>((resolve) => socket.write(`${lines.join('\r\n')}\r\n\r\n`, () => resolve()));
-  return new ClientSocket(socket, { framed: options.framed, stdin: options.stdin, early, unsent: context.unsent });
+  return new ClientSocket(socket, { framed: options.framed, stdin: options.stdin, early, connection, unsent: context.unsent });
 }
 
 /** True when the client can be given a two-way stream; for routes that have other answers too. */

@@ -21,5 +21,7 @@ export const limits = {
   /** Milliseconds that an idle connection is kept. Clients reuse connections without asking, and one that is closed under a request in flight shows as EOF. */
   keepAliveTimeout: 30 * 60_000,
   /** Milliseconds at most that the first stream bytes wait for the client to have read the answer's head. */
-  headDrain: 20,
+  headDrain: 250,
+  /** Milliseconds that they wait where nobody can tell whether it has: over TCP, which acknowledges what nobody has read yet. */
+  headPause: 10,
 } as const;

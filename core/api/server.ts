@@ -202,6 +202,8 @@ class Listeners implements ApiServer {
       ? createHttpsServer(
           {
             ...common,
+            // Else the end of a client's input would end the output, too.
+            allowHalfOpen: true,
             cert: tls.cert,
             key: tls.key,
             ...(tls.ca === undefined ? {} : { ca: tls.ca }),

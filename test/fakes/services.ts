@@ -108,7 +108,7 @@ export class FakeContainers implements Containers {
         path: words[0] ?? '',
         args: words.slice(1),
         config: request.config,
-        hostConfig: { ...request.hostConfig, networkMode },
+        hostConfig: { ...request.hostConfig, networkMode, logDriver: request.hostConfig.logDriver || 'json-file' },
         endpointRequests: request.endpoints,
         state: state(),
       }),
