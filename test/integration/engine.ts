@@ -40,6 +40,11 @@ export function whyNoContainers(): string {
   return '';
 }
 
+/** The runtimes of this build that this host has. */
+export function runtimesHere(): string[] {
+  return ['runc', ...(existsSync(join(BIN, 'gantry-runtime')) ? ['native'] : [])];
+}
+
 /** One image of busybox, made by hand and kept beside the daemon's folders. */
 interface TestImage {
   readonly layer: LayerSource;
