@@ -37,6 +37,12 @@ export interface StreamListener {
 
 const EMPTY = Buffer.alloc(0);
 
+/**
+ * The shim cuts off a reader that lets its buffers stand full for half of this. While nothing is read here that goes unseen,
+ * so whoever keeps one chunk this long is cut off on this side.
+ */
+const STALL_MS = 10_000;
+
 /** One connection to a shim: requests with their answers, exits that are told, and at most one process' stream. */
 export class ShimConnection {
   private readonly waiting = new Map<number, { resolve: (payload: Buffer) => void; reject: (error: Error) => void }>();
@@ -50,7 +56,10 @@ export class ShimConnection {
   private outputLeft = 0;
   private busy = false;
 
-  /** Resolves when the connection is closed, for whatever reason. */
+  private gone = false;
+  private readonly tellClosed: () => void;
+
+  /** Resolves when the connection is closed, for whatever reason, and what had come before was handed over. */
   readonly closed: Promise<void>;
 
   constructor(private readonly socket: Socket) {
@@ -59,12 +68,12 @@ export class ShimConnection {
       this.parse();
     });
     socket.on('error', () => socket.destroy());
-    this.closed = new Promise((resolve) => {
-      socket.on('close', () => {
-        for (const { reject } of this.waiting.values()) reject(new ShimGone('the shim closed the connection'));
-        this.waiting.clear();
-        resolve();
-      });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    this.tellClosed = resolve;
+    socket.on('close', () => {
+      this.gone = true;
+      if (!this.busy) this.finish();
     });
   }
 
@@ -142,7 +151,7 @@ export class ShimConnection {
   }
 
   close(): void {
-    this.socket.destroy();
+    this.abandon();
   }
 
   /** Goes through what has arrived, as far as listeners take it. */
@@ -206,15 +215,36 @@ export class ShimConnection {
     }
     this.busy = true;
     this.socket.pause();
+    const stalled = setTimeout(() => this.abandon(), STALL_MS);
     taken.then(
       () => {
+        clearTimeout(stalled);
+        if (!this.busy) return;
         this.busy = false;
         this.socket.resume();
         this.parse();
+        if (this.gone && !this.busy) this.finish();
       },
-      () => this.socket.destroy(),
+      () => {
+        clearTimeout(stalled);
+        this.abandon();
+      },
     );
     return false;
+  }
+
+  /** Nobody takes what comes: there is nothing to wait for. */
+  private abandon(): void {
+    this.pending = EMPTY;
+    this.busy = false;
+    this.socket.destroy();
+    if (this.gone) this.finish();
+  }
+
+  private finish(): void {
+    for (const { reject } of this.waiting.values()) reject(new ShimGone('the shim closed the connection'));
+    this.waiting.clear();
+    this.tellClosed();
   }
 
   private dispatch(header: FrameHeader, payload: Buffer): void {

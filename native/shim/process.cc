@@ -30,6 +30,8 @@ namespace {
 constexpr uint64_t kDrainMs = 2000;
 /// And with readers who are slow but do read.
 constexpr uint64_t kDrainLimitMs = 10000;
+/// A reader that was behind so recently is still what the output waits for.
+constexpr uint64_t kReaderPauseMs = 1000;
 
 alignas(4096) uint8_t chunk[kOutputChunk];
 
@@ -83,6 +85,7 @@ void pump(Process& process, Watch& watch, uint16_t stream) {
   for (int round = 0; round < 4; ++round) {
     if (clients_behind(process)) {
       process.reading = false;
+      process.behind_at = monotonic_ms();
       set_reading(process);
       return;
     }
@@ -250,7 +253,8 @@ void process_exited(Process& process, int wait_status) {
 uint64_t process_check(Process& process, uint64_t now) {
   if (process.stage != Stage::kExited || process.output_ended) return 0;
   if (now < process.drain_until) return process.drain_until;
-  if (clients_behind(process) && now < process.drain_limit) return now + 100;
+  bool waited_for = clients_behind(process) || now < process.behind_at + kReaderPauseMs;
+  if (waited_for && now < process.drain_limit) return now + 100;
   // What is in the pipes now is still the process' own; what somebody else writes later is not.
   clients_drop_behind(process);
   Watch* outputs[2] = {&process.out, &process.err};

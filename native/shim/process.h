@@ -60,6 +60,8 @@ struct Process {
   /// After the exit: when output that a grandchild holds open is given up. Monotonic; 0 for not yet.
   uint64_t drain_until = 0;
   uint64_t drain_limit = 0;
+  /// When a reader last kept output waiting; monotonic.
+  uint64_t behind_at = 0;
 };
 
 /// The table; the first is the container's first process.
