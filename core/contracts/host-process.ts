@@ -30,7 +30,7 @@ export interface HostProcess {
   /** pipe2(O_CLOEXEC): [read end, write end]. */
   pipe(): [number, number];
   closeFd(fd: number): void;
-  /** Start time of a process in clock ticks since boot (field 22 of its stat), or `undefined` when there is none: tells a reused pid. */
+  /** Start time of a process in clock ticks since boot (field 22 of its stat), or `undefined` when there is none or it is a zombie: tells a reused pid. */
   startTime(pid: number): number | undefined;
   /** Sends through a pidfd after comparing the start time; false when that process is gone. */
   signal(pid: number, startTime: number, signal: number): boolean;

@@ -51,5 +51,5 @@ export async function removeTaskFiles(stateDir: string, runFolder: string): Prom
 let boot: Promise<string> | undefined;
 export const bootId = (): Promise<string> => (boot ??= readFile('/proc/sys/kernel/random/boot_id', 'utf8').then((text) => text.trim()));
 
-/** Whether the process of this pid is still the one that was meant. A zombie counts as alive: somebody has yet to reap it. */
+/** Whether the process of this pid is still the one that was meant, and not a zombie that nobody has reaped. */
 export const isAlive = (host: HostProcess, pid: number, start: number): boolean => pid > 0 && host.startTime(pid) === start;

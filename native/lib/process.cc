@@ -148,7 +148,7 @@ std::optional<uint64_t> process_start_time(pid_t pid) {
   text[size] = '\0';
   // The second field is the program's name in parentheses and may itself hold blanks and parentheses.
   const char* at = std::strrchr(text, ')');
-  if (!at) return std::nullopt;
+  if (!at || at[1] == '\0' || at[2] == 'Z' || at[2] == 'X') return std::nullopt;
   for (int field = 2; field < 22; ++field) {
     at = std::strchr(at + 1, ' ');
     if (!at) return std::nullopt;

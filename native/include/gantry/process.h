@@ -35,7 +35,7 @@ struct SpawnedChild {
 /// child to reap then.
 SpawnedChild spawn(const SpawnRequest& request);
 
-/// Field 22 of /proc/PID/stat, or nothing when there is no such process (a zombie still counts).
+/// Field 22 of /proc/PID/stat, or nothing when there is no such process or it is dead and only waits to be reaped.
 std::optional<uint64_t> process_start_time(pid_t pid);
 
 /// Sends `signal` to the process that has this pid and start time; false when it is gone.

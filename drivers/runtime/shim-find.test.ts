@@ -1,0 +1,166 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { newId } from '@gantry/core/contracts/ids.js';
+import type { FoundTask, Task } from '@gantry/core/contracts/runtime.js';
+import { host } from '@gantry/native/index.js';
+import { writeBundle } from '@gantry/test/fakes/bundle.js';
+import { ATTACH_ALL, collect, forEachRuntime, until, type Bench } from '@gantry/test/fakes/tasks.js';
+import { expect, it } from 'vitest';
+import { readTaskFile } from './task-files.js';
+
+const manifests: Record<string, string> = {
+  runc: 'runtime/runc/manifest.js',
+  native: 'runtime/native/manifest.js',
+};
+
+/** Starts a container from another process, as a daemon would, and kills that process without warning. */
+async function startAndDie(bench: Bench, args: readonly string[], openStdin = false): Promise<string> {
+  const id = newId();
+  const cgroup = `/gantry-test-${process.pid}-${bench.name}/${id}`;
+  writeBundle(bench.bundle(id), { args, rootfs: join(bench.folder, 'rootfs'), cgroup });
+  mkdirSync(bench.stateDir(id), { recursive: true });
+  const workspace = (name: string): string => join(import.meta.dirname, '../..', name);
+  const { log: _, host: __, ...env } = bench.env;
+  const task = {
+    id,
+    bundle: bench.bundle(id),
+    stateDir: bench.stateDir(id),
+    terminal: false,
+    openStdin,
+    stdinOnce: true,
+    log: { kind: 'json-file', path: join(bench.stateDir(id), 'log'), maxSize: 0, maxFiles: 1, compress: false, attrs: {} },
+  };
+  const script = `
+    import { host } from ${JSON.stringify(join(workspace('native'), 'dist/index.js'))};
+    import * as module from ${JSON.stringify(join(workspace('drivers'), 'dist', manifests[bench.name] ?? ''))};
+    const [manifest] = Object.values(module);
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    const driver = await manifest.open({ ...${JSON.stringify(env)}, host, log });
+    const task = await driver.create(${JSON.stringify(task)});
+    await task.attach({ stdin: true, stdout: true, stderr: true });
+    await task.start();
+    process.kill(process.pid, 'SIGKILL');`;
+  const daemon = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const signal = await new Promise((resolve) => daemon.on('exit', (_code, how) => resolve(how)));
+  expect(signal).toBe('SIGKILL');
+  return id;
+}
+
+forEachRuntime('a task found again', (bench) => {
+  const find = async (id: string): Promise<FoundTask> =>
+    (await bench().reopen()).find({ id, bundle: bench().bundle(id), stateDir: bench().stateDir(id) });
+  const taskOf = (found: FoundTask): Task => {
+    if (found.state === 'absent') throw new Error('absent');
+    return found.task;
+  };
+
+  it('goes on without a daemon and is driven by the next one', async () => {
+    const id = await startAndDie(bench(), ['sh', '-c', 'while true; do echo tick; usleep 20000; done']);
+    const found = await find(id);
+    expect(found.state).toBe('running');
+    const task = taskOf(found);
+    expect(host.process.startTime(task.pid)).toBeTypeOf('number');
+    const output = collect(await task.attach({ ...ATTACH_ALL, stdin: false }));
+    await until(() => output.stdout.includes('tick\n'));
+    await task.kill(9);
+    expect((await task.wait()).code).toBe(137);
+    await output.ended;
+    await task.delete();
+    expect((await find(id)).state).toBe('absent');
+  });
+
+  it('keeps the input that was written by the daemon that died', async () => {
+    const id = await startAndDie(bench(), ['sh', '-c', 'cat; exit 4'], true);
+    // The only client is gone, which ends the input of a container that is for one client.
+    await until(() => existsSync(join(bench().stateDir(id), 'exit.json')));
+    const found = await find(id);
+    expect(found).toMatchObject({ state: 'exited', exit: { code: 4 } });
+    await taskOf(found).delete();
+  });
+
+  it('tells the exit that nobody saw, and when it was', async () => {
+    const before = Date.now();
+    const id = await startAndDie(bench(), ['sh', '-c', 'usleep 300000; echo bye; exit 33']);
+    const file = join(bench().stateDir(id), 'exit.json');
+    await until(() => existsSync(file));
+    await until(() => !existsSync(join(bench().runFolder(id), 'shim.sock')));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const found = await find(id);
+    expect(found).toMatchObject({ state: 'exited', exit: { code: 33, oomKilled: false } });
+    const { at } = await taskOf(found).wait();
+    expect(at).toBeGreaterThanOrEqual(before);
+    expect(at).toBeLessThan(Date.now() - 150);
+    expect(readFileSync(join(bench().stateDir(id), 'log'), 'utf8')).toContain('"log":"bye\\n"');
+    await taskOf(found).delete();
+    expect(existsSync(file)).toBe(false);
+    expect((await find(id)).state).toBe('absent');
+  });
+
+  it('is ended and told as killed when its shim was killed', async () => {
+    const id = await startAndDie(bench(), ['sleep', '60']);
+    const file = await readTaskFile(bench().runFolder(id));
+    expect(file).toBeDefined();
+    expect(host.process.signal(file?.shim ?? 0, file?.shimStart ?? 0, 9)).toBe(true);
+    await until(() => host.process.startTime(file?.shim ?? 0) !== file?.shimStart);
+    const found = await find(id);
+    expect(found).toMatchObject({ state: 'exited', exit: { code: 137 } });
+    await until(() => host.process.startTime(file?.pid ?? 0) !== file?.start);
+    await taskOf(found).delete();
+  });
+
+  it('is told as killed at once when its shim dies under a daemon that lives', async () => {
+    const task = await bench().create(['sleep', '60']);
+    await task.start();
+    const file = await readTaskFile(bench().runFolder(task.id));
+    host.process.signal(file?.shim ?? 0, file?.shimStart ?? 0, 9);
+    expect((await task.wait()).code).toBe(137);
+    expect(host.process.startTime(task.pid)).not.toBe(file?.start);
+  });
+
+  it('is not taken for dead because its shim does not answer', async () => {
+    const task = await bench().create(['sleep', '60']);
+    await task.start();
+    const file = await readTaskFile(bench().runFolder(task.id));
+    host.process.signal(file?.shim ?? 0, file?.shimStart ?? 0, 19);
+    try {
+      await expect(find(task.id)).rejects.toMatchObject({ kind: 'unavailable' });
+    } finally {
+      host.process.signal(file?.shim ?? 0, file?.shimStart ?? 0, 18);
+    }
+    expect((await find(task.id)).state).toBe('running');
+  });
+
+  it('is absent after a reboot, whoever has its pid now', async () => {
+    const id = newId();
+    const folder = bench().runFolder(id);
+    mkdirSync(folder, { recursive: true });
+    mkdirSync(bench().stateDir(id), { recursive: true });
+    const start = host.process.startTime(process.pid);
+    const file = { version: 1, boot: 'another', shim: process.pid, shimStart: start, pid: process.pid, start };
+    writeFileSync(join(folder, 'task.json'), JSON.stringify(file));
+    expect((await find(id)).state).toBe('absent');
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('does not take the name of one that runs', async () => {
+    const task = await bench().create(['sleep', '60']);
+    await expect(bench().create(['sleep', '60'], { id: task.id })).rejects.toMatchObject({ kind: 'conflict' });
+    await task.start();
+    await task.kill(9);
+    await task.wait();
+  });
+
+  it('leaves no descriptor, process or file behind', async () => {
+    await bench().run(['true']);
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    const before = descriptors();
+    for (let i = 0; i < 5; ++i) {
+      const { task } = await bench().run(['true']);
+      await task.delete();
+      expect(existsSync(bench().runFolder(task.id))).toBe(false);
+      expect(readdirSync(bench().stateDir(task.id))).toEqual([]);
+    }
+    expect(descriptors()).toBeLessThanOrEqual(before);
+  });
+});
