@@ -48,14 +48,13 @@ const limitsOf = (limits: ArchiveLimits | undefined): Limits => [limits?.entries
 
 const calls = addon() as unknown as FileCalls;
 
-/** What the addon blames on the input has the code EINVAL and no system call; here it gets its kind. */
+/** What the addon blames on the input has a code of its own, which no system call gives; here it gets its kind. */
 async function blamed<T>(pending: Promise<T>): Promise<T> {
   try {
     return await pending;
   } catch (error) {
     if (error instanceof EngineError) throw error;
-    const { code, syscall } = error as { code?: unknown; syscall?: unknown };
-    if (code === 'EINVAL' && syscall === undefined) throw invalid(messageOf(error), error);
+    if ((error as { code?: unknown }).code === 'EINVALID') throw invalid(messageOf(error), error);
     throw error;
   }
 }
