@@ -21,6 +21,7 @@ import {
   utimesSync,
   writeFileSync,
   writeSync,
+  type Stats,
 } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -192,7 +193,7 @@ export function storageConformance(name: string, under: StorageUnderTest): void 
       expect(applied.diffId).toBe(`sha256:${createHash('sha256').update(bytes).digest('hex')}`);
       expect(applied.size).toBe('root:x:0:0\n'.length + 1 + 2 + 2 + 4 + 3 + 4 + 1);
       await seen(id('image'), (path) => {
-        const st = (file: string): ReturnType<typeof lstatSync> => lstatSync(join(path, file));
+        const st = (file: string): Stats => lstatSync(join(path, file));
         expect(st('bin/su').mode & 0o7777).toBe(0o4755);
         expect(st('bin/su').ino).toBe(st('bin/sudo').ino);
         expect(st('data').mode & 0o7777).toBe(0o2770);
