@@ -125,6 +125,24 @@ describe.skipIf(!DOCKER)('the docker CLI', () => {
     expect(failed.err).toContain('connection reset');
   });
 
+  it('exits with 127 and 126 by the words of a failed start', async () => {
+    const failures = services.containers.failures;
+    failures.set('start', new Error('exec: "nothing": executable file not found in $PATH: unknown'));
+    expect((await docker(['run', 'busybox', 'nothing'])).code).toBe(127);
+    failures.set('start', new Error('exec: "/etc": permission denied: unknown'));
+    expect((await docker(['run', 'busybox', '/etc'])).code).toBe(126);
+  });
+
+  it('copies out and in, and shows statistics', async () => {
+    services.container({ state: { ...services.container().state, status: 'running', startedAt: new Date().toISOString() } });
+    expect(await docker(['stats', '--no-stream', '--format', '{{.Name}} {{.CPUPerc}}'])).toMatchObject({ code: 0, out: 'web 0.00%\n' });
+    services.containers.stat = { name: 'tmp', size: 0, mode: 0o040755, mtimeMs: 0, linkTarget: '' };
+    expect((await docker(['cp', '-', 'web:/tmp'], 'not really a tar')).code).toBe(0);
+    expect(services.containers.extracted.toString()).toBe('not really a tar');
+    expect((await docker(['top', 'web'])).out).toContain('sleep  1');
+    expect((await docker(['diff', 'web'])).out).toBe('C /etc\nA /etc/x\nD /etc/y\n');
+  });
+
   it('exits with 125 when the engine refuses', async () => {
     services.container();
     const run = await docker(['run', '--name', 'web', 'busybox', 'true']);

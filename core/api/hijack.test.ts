@@ -161,6 +161,33 @@ describe('an upgraded connection', () => {
     expect(raw.answer.body.toString()).toContain('"message":"No such container: ghost"');
   });
 
+  it('of a kind that is not served is refused plainly', async () => {
+    for (const [url, protocol] of [
+      ['/session', 'h2c'],
+      ['/grpc', 'h2c'],
+    ]) {
+      const raw = await client();
+      raw.send(`POST ${url} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`);
+      await raw.until(() => raw.ended);
+      expect(raw.answer.head).toMatch(/^HTTP\/1\.1 501 /);
+    }
+  });
+
+  it('hands on what the client asked for, detach keys as they are', async () => {
+    services.container();
+    const raw = await client();
+    raw.send(`POST /containers/web/attach?logs=1&stdin=1&stderr=True&detachKeys=ctrl-x%2Cx HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`);
+    await raw.until(() => raw.ended);
+    expect(services.containers.calls.find(([name]) => name === 'attach')?.[2]).toEqual({
+      stdin: true,
+      stdout: false,
+      stderr: true,
+      logs: true,
+      stream: false,
+      detachKeys: 'ctrl-x,x',
+    });
+  });
+
   it('gets errors after the upgrade as text in the stream', async () => {
     services.container();
     const id = await services.execs.create('web', execRequest(['nothing']));
@@ -419,7 +446,7 @@ describe('the listeners', () => {
       await new Promise<void>((resolve, reject) => {
         const req = httpRequest({ socketPath: path, path: '/_ping', agent }, (res) => {
           ports.add(req.socket);
-          expect(res.headers['connection']).toBe('keep-alive');
+          expect(res.headers['keep-alive']).toBe('timeout=1800');
           res.resume();
           res.on('end', resolve);
         });
@@ -480,6 +507,24 @@ describe('the listeners', () => {
     raw.halfClose();
     await raw.until(() => raw.ended);
     expect(frames(raw.answer.body)).toEqual([[1, 'over TLS']]);
+  });
+
+  it('answer what is at work when they close, and take no more', async () => {
+    services.container();
+    const { promise: under, resolve: arrived } = Promise.withResolvers<void>();
+    services.containers.pause = async () => {
+      arrived();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    };
+    const raw = await client();
+    raw.send('POST /containers/web/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n');
+    await under;
+    const idle = await client();
+    await server.close();
+    await raw.until(() => raw.ended);
+    await idle.until(() => idle.ended);
+    expect(raw.answer.head).toMatch(/^HTTP\/1\.1 204 /);
+    await expect(RawClient.connect({ path })).rejects.toThrow();
   });
 
   it('end open streams when they close', async () => {

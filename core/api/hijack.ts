@@ -40,8 +40,8 @@ export function acceptUpgrades(server: Server, route: (request: IncomingMessage,
     response.assignSocket(socket as Socket);
     response.on('finish', () => {
       response.detachSocket(socket as Socket);
-      socket.end();
       socket.resume();
+      socket.end(() => socket.destroy());
     });
     upgrades.set(request, { socket, head });
     route(request, response);

@@ -20,6 +20,8 @@ export const limits = {
   headersTimeout: 60_000,
   /** Milliseconds that an idle connection is kept. Clients reuse connections without asking, and one that is closed under a request in flight shows as EOF. */
   keepAliveTimeout: 30 * 60_000,
+  /** Milliseconds that requests at work get to be answered when the server closes. */
+  closeGrace: 5_000,
   /** Milliseconds at most that the first stream bytes wait for the client to have read the answer's head. */
   headDrain: 250,
   /** Milliseconds that they wait where nobody can tell whether it has: over TCP, which acknowledges what nobody has read yet. */

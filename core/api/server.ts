@@ -1,6 +1,8 @@
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { AuthorizationPlugin } from '../contracts/authorization.js';
 import type { Logger } from '../contracts/manifest.js';
@@ -38,7 +40,7 @@ export interface ServerOptions {
   readonly log: Logger;
   /** Asked about every request, in order. */
   readonly authorization?: readonly AuthorizationPlugin[];
-  /** Host names under which plain TCP clients may ask for the engine, beside addresses and `localhost`. */
+  /** Host names under which plain TCP clients may ask for the engine, beside addresses, `localhost`, this host's name and what is listened on. */
   readonly hostNames?: readonly string[];
   /** SIOCOUTQ: bytes written to a descriptor that its peer has not taken yet. */
   readonly unsent?: (fd: number) => number;
@@ -74,7 +76,7 @@ export interface ApiServer {
 
 export async function createServer(options: ServerOptions): Promise<ApiServer> {
   const { services, log } = options;
-  const hostNames = new Set((options.hostNames ?? []).map((name) => name.toLowerCase()));
+  const hostNames = new Set([hostname(), ...(options.hostNames ?? [])].map((name) => name.toLowerCase()));
   const peer = (request: FastifyRequest): ReturnType<typeof peerOf> => peerOf(request.raw.socket, options.peerUid);
   const authorization = new Authorization(options.authorization ?? [], peer);
   const context: ApiContext = {
@@ -106,6 +108,7 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   const headers = Object.entries(engineHeaders(services.system.version().version));
   app.addHook('onRequest', (request, reply, done) => {
     const target = targetOf(request.raw);
+    log.debug('request', { method: request.method, url: request.originalUrl });
     Object.defineProperty(request, 'apiVersion', { value: target.version });
     for (const [name, value] of headers) reply.header(name, value);
     if (target.refusal) return done(target.refusal);
@@ -142,22 +145,25 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   app.options('/*', (_request, reply) => reply.code(200).send());
   await app.ready();
   if (!handler) throw new Error('the HTTP framework made no handler');
-  return new Listeners(app, handler, context, log);
+  return new Listeners(app, handler, context, hostNames, log);
 }
 
 class Listeners implements ApiServer {
   private readonly servers = new Set<Server>();
+  private readonly connections = new Set<Socket>();
   private closing: Promise<void> | undefined;
 
   constructor(
     readonly app: FastifyInstance,
     private readonly handler: RequestListener,
     private readonly context: ApiContext,
+    private readonly hostNames: Set<string>,
     private readonly log: Logger,
   ) {}
 
   async listen(on: ListenOn): Promise<string> {
     const server = this.makeServer(on.kind === 'tcp' ? on.tls : undefined);
+    if (on.kind === 'tcp') this.hostNames.add(on.host.toLowerCase());
     if (on.kind === 'unix') await bindUnix(server, on);
     else
       await new Promise<void>((resolve, reject) => {
@@ -179,16 +185,17 @@ class Listeners implements ApiServer {
     return this.closing;
   }
 
+  /** Streams end at once, for they may last for ever; requests at work get some seconds to be answered. */
   private async closeAll(): Promise<void> {
-    const closed = [...this.servers].map(
-      (server) =>
-        new Promise<void>((resolve) => {
-          server.close(() => resolve());
-        }),
-    );
+    let open = this.servers.size;
+    for (const server of this.servers) server.close(() => open--);
     for (const stream of this.context.open) stream.destroy();
-    for (const server of this.servers) server.closeAllConnections();
-    await Promise.all(closed);
+    const patience = performance.now() + limits.closeGrace;
+    while (open > 0 && performance.now() < patience) {
+      for (const server of this.servers) server.closeIdleConnections();
+      await sleep(10);
+    }
+    for (const connection of this.connections) connection.destroy();
     await this.app.close();
   }
 
@@ -219,6 +226,10 @@ class Listeners implements ApiServer {
     server.timeout = 0;
     server.headersTimeout = limits.headersTimeout;
     server.keepAliveTimeout = limits.keepAliveTimeout;
+    server.on('connection', (connection: Socket) => {
+      this.connections.add(connection);
+      connection.once('close', () => this.connections.delete(connection));
+    });
     acceptUpgrades(server, this.handler as (request: unknown, response: unknown) => void);
     server.on('clientError', (error, stream) => {
       this.log.debug('a client was not understood', { error: error.message });

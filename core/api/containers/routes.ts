@@ -53,7 +53,7 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
 
   app.post('/containers/prune', async (request) => {
     const { deleted, spaceReclaimed } = await containers.prune(decodeFilters(new Query(request).text('filters'), PRUNE_FILTERS));
-    return { ContainersDeleted: deleted, SpaceReclaimed: spaceReclaimed };
+    return { ContainersDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: spaceReclaimed };
   });
 
   app.get<NamedRoute>('/containers/:name/json', async (request) => {
@@ -72,9 +72,10 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
   });
 
   app.post<NamedRoute>('/containers/:name/start', async (request, reply) => {
-    const length = Number(request.headers['content-length'] ?? '0');
+    const { body } = request;
+    const fields = typeof body === 'object' && body !== null && !('pipe' in body) ? Object.keys(body).length : 0;
     // `{}` and `null` are what clients send for nothing.
-    if (length > 7 || request.headers['transfer-encoding'] !== undefined) {
+    if (Number(request.headers['content-length'] ?? '0') > 7 || fields > 0) {
       throw invalid('starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24');
     }
     await containers.start(request.params.name);
