@@ -20,6 +20,8 @@ import {
 } from './mount-requests.js';
 import { checkName, randomName } from './names.js';
 import type { ContainerRoom } from './room.js';
+import { parseSecurityOptions } from './security-options.js';
+import { MASKED_PATHS, READONLY_PATHS } from './spec.js';
 import { now } from './times.js';
 import { validateConfig, validateHostConfig } from './validate.js';
 
@@ -109,8 +111,11 @@ function withDefaults(room: ContainerRoom, asked: HostConfig): HostConfig {
   const { settings, facts } = room;
   const ownLog = asked.logDriver !== '' && asked.logDriver !== settings.logDriver;
   const networkMode = asked.networkMode === '' || asked.networkMode === 'default' ? defaultNetwork(room) : asked.networkMode;
+  const masked = !asked.privileged && !parseSecurityOptions(asked.securityOpt).systemPathsUnconfined;
   return {
     ...asked,
+    maskedPaths: asked.maskedPaths ?? (masked ? MASKED_PATHS : undefined),
+    readonlyPaths: asked.readonlyPaths ?? (masked ? READONLY_PATHS : undefined),
     networkMode,
     logDriver: asked.logDriver === '' ? settings.logDriver : asked.logDriver,
     logOptions: ownLog ? asked.logOptions : { ...settings.logOptions, ...asked.logOptions },

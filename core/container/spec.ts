@@ -42,7 +42,7 @@ export interface SpecInput {
   readonly initPath: string;
 }
 
-const MASKED_PATHS: readonly string[] = [
+export const MASKED_PATHS: readonly string[] = [
   '/proc/acpi',
   '/proc/asound',
   '/proc/interrupts',
@@ -56,7 +56,7 @@ const MASKED_PATHS: readonly string[] = [
   '/sys/devices/virtual/powercap',
   '/sys/firmware',
 ];
-const READONLY_PATHS: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+export const READONLY_PATHS: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** The devices that every container has; their nodes are the runtime's to make. */
 const DEFAULT_DEVICE_RULES: readonly OciDeviceRule[] = [

@@ -1,0 +1,87 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { host } from '@gantry/native/index.js';
+import { LocalVolumeDriver } from './driver.js';
+
+const isRoot = process.getuid?.() === 0;
+if (!isRoot) console.log('skipped: mounted local volumes need root');
+
+describe('local volumes', () => {
+  let root: string;
+  let driver: LocalVolumeDriver;
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'gantry-container-volume-'));
+    driver = new LocalVolumeDriver({ root, host });
+  });
+  afterEach(async () => {
+    for (const { target } of host.files.mountsBelow(root)) await host.files.unmount(target, true);
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  it('are folders that stay until they are removed', async () => {
+    await driver.create('v1', {});
+    const path = await driver.mount('v1', 'c1');
+    expect(path).toBe(join(root, 'v1/_data'));
+    writeFileSync(join(path, 'file'), '');
+    await expect(driver.remove('v1')).rejects.toMatchObject({ kind: 'conflict' });
+    await driver.unmount('v1', 'c1');
+    await driver.create('v1', {});
+    expect(existsSync(join(path, 'file'))).toBe(true);
+    expect((await driver.list()).map(({ name }) => name)).toEqual(['v1']);
+    await driver.remove('v1');
+    await driver.remove('v1');
+    await expect(driver.get('v1')).rejects.toMatchObject({ kind: 'not-found' });
+  });
+
+  it('never leave their root', async () => {
+    for (const name of ['..', '../x', 'a/b', '.', ''])
+      await expect(driver.create(name, {})).rejects.toMatchObject({ kind: 'invalid-parameter' });
+  });
+
+  it('refuse options that mean nothing', async () => {
+    await expect(driver.create('v1', { nope: '1' })).rejects.toMatchObject({
+      kind: 'invalid-parameter',
+      message: 'invalid option: "nope"',
+    });
+    await expect(driver.create('v1', { type: 'tmpfs' })).rejects.toThrow('missing required option: "device"');
+    expect(existsSync(join(root, 'v1'))).toBe(false);
+  });
+
+  it('make anew what a crash had half made', async () => {
+    mkdirSync(join(root, 'v1'));
+    await expect(driver.get('v1')).rejects.toMatchObject({ kind: 'not-found' });
+    await driver.create('v1', {});
+    expect((await driver.get('v1')).mountpoint).toBe(join(root, 'v1/_data'));
+  });
+
+  it.skipIf(!isRoot)('mount for the first user and unmount after the last', async () => {
+    await driver.create('ram', { type: 'tmpfs', device: 'tmpfs', o: 'size=1m,uid=5' });
+    const mounted = (): string[] => host.files.mountsBelow(root).map(({ type }) => type);
+    await driver.mount('ram', 'c1');
+    await driver.mount('ram', 'c2');
+    await driver.mount('ram', 'c2');
+    expect(mounted()).toEqual(['tmpfs']);
+    // A daemon that starts anew finds the mount and does not stack another one on it.
+    const again = new LocalVolumeDriver({ root, host });
+    await again.mount('ram', 'c1');
+    expect(mounted()).toEqual(['tmpfs']);
+    await driver.unmount('ram', 'c1');
+    expect(mounted()).toEqual(['tmpfs']);
+    await driver.unmount('ram', 'c2');
+    expect(mounted()).toEqual([]);
+  });
+
+  it.skipIf(!isRoot)('bind another folder', async () => {
+    mkdirSync(join(root, 'elsewhere'));
+    writeFileSync(join(root, 'elsewhere/file'), '');
+    await driver.create('bound', { type: 'none', o: 'bind', device: join(root, 'elsewhere') });
+    const path = await driver.mount('bound', 'c1');
+    expect(existsSync(join(path, 'file'))).toBe(true);
+    await driver.unmount('bound', 'c1');
+    await driver.remove('bound');
+    expect(existsSync(join(root, 'elsewhere/file'))).toBe(true);
+  });
+});
