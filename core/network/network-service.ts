@@ -15,6 +15,8 @@ import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
 import { Addresses } from './addresses.js';
+import { DnsForwarder } from './dns-forwarder.js';
+import { DnsServer } from './dns-server.js';
 import { checkJoin, configureLink, dnsNamesOf, interfaceNameFor, isUserDefined, newState } from './endpoint.js';
 import { HostResolvers } from './host-resolvers.js';
 import { type HostsEntry, hostsFile, parseExtraHost, resolvConfFile } from './name-files.js';
@@ -33,6 +35,7 @@ import type {
   NetworkView,
 } from './networks.js';
 import { defaultNetwork, hostNetworkRecord, noneNetworkRecord, sameWish } from './predefined.js';
+import { SandboxNames } from './sandbox-names.js';
 import { holdsNamespace, Sandbox, sandboxPath } from './sandbox.js';
 
 type Counters = Awaited<ReturnType<Networks['counters']>>;
@@ -53,6 +56,7 @@ export class NetworkService implements Networks {
   private readonly locks = new KeyedLock();
   private readonly names = new NameTable();
   private readonly resolvers = new HostResolvers();
+  private readonly forwarder = new DnsForwarder();
   private readonly store: NetworkStore;
   private readonly addresses: Addresses;
   private readonly folder: string;
@@ -303,6 +307,11 @@ export class NetworkService implements Networks {
     }
   }
 
+  /** Ends the name servers; sandboxes, links and rules stay for the containers and for the next daemon. */
+  async close(): Promise<void> {
+    await Promise.all([...this.sandboxes.values()].map(({ dnsServer }) => dnsServer?.close()));
+  }
+
   /** Makes a network and writes its record. Nothing is left behind on failure. */
   private async make(network: Network, driver: NetworkDriver): Promise<Network> {
     const undo = new UndoStack(this.log);
@@ -390,7 +399,7 @@ export class NetworkService implements Networks {
       failpoint('network.join.configured');
       endpoint = await this.publish(open, network, sandbox, endpoint, request);
       this.store.saveEndpoint(endpoint, undefined);
-      await this.serveNames(sandbox, network);
+      await this.serveNames(sandbox, network, open);
       this.names.add(endpoint);
       undo.dismiss();
       return endpoint.state;
@@ -442,7 +451,25 @@ export class NetworkService implements Networks {
     if (stays && hadRoute) await this.host.net.configure(sandbox.path, sandbox.defaultRoute());
   }
 
-  private async serveNames(_sandbox: Sandbox, _network: Network): Promise<void> {}
+  /** The embedded name server comes with the first network that has names, and stays until the sandbox ends. */
+  private async serveNames(sandbox: Sandbox, network: Network, driver: OpenDriver<'network'>): Promise<void> {
+    if (sandbox.dnsServer || sandbox.path === '' || !isUserDefined(network) || !driver.has('service-discovery')) return;
+    sandbox.dnsServer = await DnsServer.open(
+      this.host.net,
+      this.forwarder,
+      {
+        namespace: sandbox.path,
+        view: new SandboxNames(sandbox, this.names, (id) => this.networks.get(id)?.network),
+        // What is only in internal networks must not reach outside, by names neither.
+        upstreams: () => {
+          if (!sandbox.gatewayEndpoint()) return [];
+          const { servers } = sandbox.record.dns;
+          return servers.length > 0 ? servers : this.resolvers.host().servers;
+        },
+      },
+      this.log,
+    );
+  }
 
   private async makeNamespace(path: string): Promise<void> {
     try {
@@ -511,7 +538,7 @@ export class NetworkService implements Networks {
         );
         if (state.published.length > 0) await open.driver.publish(network.id, state.endpointId, state.published);
         this.names.add(endpoint);
-        await this.serveNames(sandbox, network);
+        await this.serveNames(sandbox, network, open);
       } catch (error) {
         this.log.error('an endpoint could not be brought back', {
           container: containerId,

@@ -1,0 +1,37 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const MARK = 'GANTRY_TEST_NAMESPACE';
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * Tests whose host is a network namespace: the file is run once more, by a test runner of its own inside a new namespace,
+ * and there `body` runs. The machine's links, routes, rules and sysctls are not touched.
+ */
+export function inOwnNamespace(file: string, body: () => void): void {
+  if (process.env[MARK]) {
+    body();
+    return;
+  }
+  const reason = process.getuid?.() === 0 ? undefined : 'needs root';
+  describe('in a network namespace of its own', () => {
+    it.skipIf(reason)(
+      'passes',
+      () => {
+        const command = 'ip link set lo up && exec "$0" "$@"';
+        const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts', fileURLToPath(file)];
+        const child = spawnSync('unshare', ['--net', 'sh', '-c', command, process.execPath, ...args], {
+          cwd: root,
+          encoding: 'utf8',
+          timeout: 240_000,
+          env: { ...process.env, [MARK]: '1', FORCE_COLOR: '0' },
+        });
+        if (child.status !== 0) console.log(`${child.stdout}\n${child.stderr}`);
+        expect(child.status).toBe(0);
+      },
+      250_000,
+    );
+    if (reason) console.log(`skipped ${file}: ${reason}`);
+  });
+}

@@ -1,0 +1,219 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { host } from '@gantry/native/index.js';
+import { NetworkEngine, tcpPort } from './engine.js';
+import { inOwnNamespace } from './namespace.js';
+import { inside, reach, reachUdp, serve, serveUdp } from './probe.js';
+
+const HOST = '10.213.200.1';
+
+inOwnNamespace(import.meta.url, () => {
+  const engine = new NetworkEngine();
+  const neighbour = join(engine.root, 'neighbour');
+  const stops: (() => void)[] = [];
+
+  beforeAll(async () => {
+    mkdirSync(engine.root, { recursive: true });
+    await host.net.createNamespace(neighbour);
+    await host.net.configure('', [
+      { op: 'add-veth', name: 'wire0', up: true, peer: { name: 'wire1', namespace: neighbour } },
+      { op: 'add-address', link: 'wire0', address: `${HOST}/24` },
+    ]);
+    await host.net.configure(neighbour, [
+      { op: 'set-link', name: 'wire1', up: true },
+      { op: 'add-address', link: 'wire1', address: '10.213.200.2/24' },
+      { op: 'add-route', destination: '10.213.0.0/16', gateway: HOST },
+    ]);
+    await engine.start();
+    await engine.network('red', { ipam: { subnet: '10.213.1.0/24' } });
+    await engine.network('blue', { ipam: { subnet: '10.213.2.0/24' } });
+    await engine.network('closed', { internal: true, ipam: { subnet: '10.213.3.0/24' } });
+    await engine.network('quiet', { options: { 'com.docker.network.bridge.enable_icc': 'false' }, ipam: { subnet: '10.213.4.0/24' } });
+  });
+
+  afterAll(async () => {
+    for (const stop of stops) stop();
+    await engine.destroy();
+    await host.net.configure('', [{ op: 'delete-link', name: 'wire0' }]);
+    await host.net.removeNamespace(neighbour);
+  });
+
+  const web = async (network: string, name: string, ...ports: ReturnType<typeof tcpPort>[]) => {
+    const container = await engine.run(network, { containerName: name, ports });
+    stops.push(await serve(container.path, '0.0.0.0', 80, name));
+    return container;
+  };
+
+  describe('a published port', () => {
+    it('answers on every address of the host, to everybody', async () => {
+      const server = await web('red', 'web', tcpPort(80, 18080));
+      const client = await engine.run('red');
+      const stranger = await engine.run('blue');
+      expect(await reach('', '127.0.0.1', 18080)).toBe('web 10.213.1.1');
+      expect(await reach('', '127.9.9.9', 18080)).toBe('web 10.213.1.1');
+      expect(await reach('', HOST, 18080)).toBe(`web ${HOST}`);
+      expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
+      expect(await reach(client.path, HOST, 18080)).toMatch(/^web /);
+      expect(await reach(client.path, '10.213.1.1', 18080)).toMatch(/^web /);
+      expect(await reach(stranger.path, HOST, 18080)).toMatch(/^web /);
+      expect(await reach(stranger.path, '10.213.1.1', 18080)).toMatch(/^web /);
+      expect(await reach(server.path, HOST, 18080)).toMatch(/^web /);
+    });
+
+    it('is the same for UDP, also right after somebody tried in vain', async () => {
+      expect(await reachUdp(neighbour, HOST, 18053)).toBe('nothing');
+      const server = await engine.run('red', { ports: [{ protocol: 'udp', containerPort: 53, hostPort: 18053 }] });
+      stops.push(await serveUdp(server.path, '0.0.0.0', 53, 'dns'));
+      expect(await reachUdp('', '127.0.0.1', 18053)).toBe('dns 10.213.1.1');
+      expect(await reachUdp('', HOST, 18053)).toBe(`dns ${HOST}`);
+      expect(await reachUdp(neighbour, HOST, 18053)).toBe('dns 10.213.200.2');
+    });
+
+    it('on 127.0.0.1 is not for the neighbour, whatever the host lets in', async () => {
+      await web('red', 'private', tcpPort(80, 18081, '127.0.0.1'));
+      expect(await reach('', '127.0.0.1', 18081)).toMatch(/^private /);
+      expect(await reach('', HOST, 18081)).toBe('nothing');
+      expect(await reach(neighbour, HOST, 18081)).toBe('nothing');
+      // A neighbour that sends packets for 127.0.0.1 to our link, and a host that was told not to mind.
+      await host.net.configure('', [{ op: 'sysctl', key: 'ipv4/conf/wire0/route_localnet', value: '1' }]);
+      await host.net.configure(neighbour, [
+        { op: 'set-link', name: 'lo', up: false },
+        { op: 'sysctl', key: 'ipv4/conf/wire1/route_localnet', value: '1' },
+        { op: 'add-route', destination: '127.0.0.1/32', gateway: HOST, link: 'wire1' },
+      ]);
+      expect(await reach(neighbour, '127.0.0.1', 18081)).toBe('nothing');
+      expect(await reach(neighbour, '127.0.0.1', 18080)).toBe('nothing');
+      await host.net.configure('', [{ op: 'sysctl', key: 'ipv4/conf/wire0/route_localnet', value: '0' }]);
+      await host.net.configure(neighbour, [
+        { op: 'delete-route', destination: '127.0.0.1/32', gateway: HOST, link: 'wire1' },
+        { op: 'set-link', name: 'lo', up: true },
+      ]);
+    });
+
+    it('on one address of the host is nowhere else', async () => {
+      await web('red', 'single', tcpPort(80, 18082, HOST));
+      expect(await reach(neighbour, HOST, 18082)).toBe('single 10.213.200.2');
+      expect(await reach('', '127.0.0.1', 18082)).toBe('nothing');
+    });
+
+    it('is chosen from the ephemeral range when none is given, and from a range in order', async () => {
+      const some = await engine.open();
+      const first = await engine.join('red', some, { ports: [tcpPort(80, 0), { ...tcpPort(81, 18090), hostPortEnd: 18092 }] });
+      const other = await engine.open();
+      const second = await engine.join('red', other, { ports: [{ ...tcpPort(81, 18090), hostPortEnd: 18092 }] });
+      expect(first.published[0]?.hostPort).toBeGreaterThanOrEqual(32_768);
+      expect([first.published[1]?.hostPort, second.published[0]?.hostPort]).toEqual([18090, 18091]);
+    });
+
+    it('that is taken, by a container or by a process, is refused with nothing left behind', async () => {
+      const id = await engine.open();
+      await expect(engine.join('red', id, { ports: [tcpPort(80, 18200), tcpPort(80, 18080)] })).rejects.toThrow(
+        /Bind for 0.0.0.0:18080 failed: port is already allocated/,
+      );
+      stops.push(await serve('', HOST, 18201, 'process'));
+      await expect(engine.join('red', id, { ports: [tcpPort(80, 18201)] })).rejects.toMatchObject({ kind: 'conflict' });
+      expect(engine.service.endpointsOf(id)).toEqual({});
+      // What was reserved before the failure is free again.
+      const state = await engine.join('red', id, { ports: [tcpPort(80, 18200)] });
+      expect(state.published).toHaveLength(1);
+      await engine.stop(id);
+    });
+
+    it('is free for anybody once its container is gone', async () => {
+      const { id } = await web('red', 'brief', tcpPort(80, 18083));
+      expect(() => host.net.reservePort('tcp', '0.0.0.0', 18083)).toThrow(/in use/);
+      await engine.stop(id);
+      const { fd } = host.net.reservePort('tcp', '0.0.0.0', 18083);
+      host.net.closeSocket(fd);
+      expect(await reach(neighbour, HOST, 18083)).toBe('nothing');
+    });
+  });
+
+  describe('networks', () => {
+    it('let containers of one talk to each other and to the outside, under the host address', async () => {
+      const a = await web('red', 'a');
+      const b = await engine.run('red');
+      expect(await reach(b.path, a.address, 80)).toBe(`a ${b.address}`);
+      stops.push(await serve(neighbour, '10.213.200.2', 8000, 'outside'));
+      expect(await reach(b.path, '10.213.200.2', 8000)).toBe(`outside ${HOST}`);
+    });
+
+    it('do not let containers of two talk to each other, nor strangers in', async () => {
+      const red = await web('red', 'r');
+      const blue = await web('blue', 'b');
+      expect(await reach(blue.path, red.address, 80)).toBe('nothing');
+      expect(await reach(red.path, blue.address, 80)).toBe('nothing');
+      expect(await reach(neighbour, red.address, 80)).toBe('nothing');
+      expect(await reach('', red.address, 80)).toMatch(/^r /);
+    });
+
+    it('that are internal reach nothing but themselves', async () => {
+      const inner = await web('closed', 'inner');
+      const other = await engine.run('closed');
+      expect(await reach(other.path, inner.address, 80)).toMatch(/^inner /);
+      // With a default route that a container gives itself.
+      await host.net.configure(other.path, [{ op: 'add-route', destination: '0.0.0.0/0', gateway: '10.213.3.1' }]);
+      expect(await reach(other.path, '10.213.200.2', 8000)).toBe('nothing');
+      expect(await reach(other.path, HOST, 18080)).toBe('nothing');
+      expect(await reach(neighbour, inner.address, 80)).toBe('nothing');
+    });
+
+    it('without communication between containers keep them apart, and their ports published', async () => {
+      const a = await web('quiet', 'hermit', tcpPort(80, 18084));
+      const b = await engine.run('quiet');
+      expect(await reach(b.path, a.address, 80)).toBe('nothing');
+      // Through the host's IP layer instead of the bridge.
+      await inside(b.path, 'ip', 'route', 'replace', `${a.address}/32`, 'via', '10.213.4.1');
+      expect(await reach(b.path, a.address, 80)).toBe('nothing');
+      expect(await reach('', '127.0.0.1', 18084)).toMatch(/^hermit /);
+      expect(await reach(b.path, '10.213.200.2', 8000)).toMatch(/^outside /);
+    });
+
+    it('do not let a container reach the host loopback', async () => {
+      stops.push(await serve('', '127.0.0.1', 18300, 'secret'));
+      const red = await engine.run('red');
+      await host.net.configure(red.path, [
+        { op: 'set-link', name: 'lo', up: false },
+        { op: 'sysctl', key: 'ipv4/conf/eth0/route_localnet', value: '1' },
+        { op: 'add-route', destination: '127.0.0.1/32', gateway: '10.213.1.1', link: 'eth0' },
+      ]);
+      expect(await reach(red.path, '127.0.0.1', 18300)).toBe('nothing');
+    });
+  });
+
+  describe('the rules', () => {
+    it('come back when somebody flushes them', async () => {
+      await inside('', 'nft', 'flush', 'ruleset');
+      expect(await reach(neighbour, HOST, 18080)).toBe('nothing');
+      const driver = (await engine.registry.get('network', 'bridge')).driver as unknown as { verify(): Promise<boolean> };
+      expect(await driver.verify()).toBe(false);
+      expect(await driver.verify()).toBe(true);
+      expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
+    });
+
+    it('are as they were after the daemon died, and serve while it is away', async () => {
+      const before = await inside('', 'nft', 'list', 'table', 'ip', 'gantry-nett0001');
+      await engine.die();
+      expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
+      expect(await reach(neighbour, '10.213.1.2', 80)).toBe('nothing');
+      await engine.start();
+      const flat = (text: string): string[] =>
+        text
+          .replace(/packets \d+ bytes \d+/g, '')
+          .split(/[\s,]+/)
+          .toSorted();
+      expect(flat(await inside('', 'nft', 'list', 'table', 'ip', 'gantry-nett0001'))).toEqual(flat(before));
+      expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
+      expect(() => host.net.reservePort('tcp', '0.0.0.0', 18080)).toThrow(/in use/);
+    });
+  });
+
+  it('leaves other tables alone', async () => {
+    writeFileSync(join(engine.root, 'theirs.nft'), 'table ip theirs { chain forward { type filter hook forward priority 0; } }\n');
+    await inside('', 'nft', '-f', join(engine.root, 'theirs.nft'));
+    await engine.restart();
+    expect(await inside('', 'nft', 'list', 'tables')).toContain('table ip theirs');
+    await inside('', 'nft', 'delete', 'table', 'ip', 'theirs');
+  });
+});
