@@ -79,6 +79,7 @@ export type NftField =
   | 'daddr'
   | 'sport'
   | 'dport'
+  | 'icmp-type'
   | 'mark'
   | 'ct-state'
   | 'ct-status'

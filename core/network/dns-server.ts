@@ -44,10 +44,12 @@ export class DnsServer {
     const { namespace } = options;
     const udpSocket = await net.openSocket(namespace, 'udp', EMBEDDED_SERVER, 0);
     const udp = createSocket('udp4');
+    // With a descriptor it listens before the call returns.
+    const listening = once(udp, 'listening');
     udp.bind({ fd: udpSocket.fd });
     const tcp = createServer();
     try {
-      await once(udp, 'listening');
+      await listening;
       const tcpSocket = await net.openSocket(namespace, 'tcp', EMBEDDED_SERVER, 0);
       tcp.listen({ fd: tcpSocket.fd });
       await once(tcp, 'listening');

@@ -61,7 +61,7 @@ struct FieldInfo {
   uint32_t size;
 };
 
-constexpr std::array<FieldInfo, 11> kFields{{
+constexpr std::array<FieldInfo, 12> kFields{{
     {"iifname", kIfNameSize},
     {"oifname", kIfNameSize},
     {"protocol", 1},
@@ -69,6 +69,7 @@ constexpr std::array<FieldInfo, 11> kFields{{
     {"daddr", 4},
     {"sport", 2},
     {"dport", 2},
+    {"icmp-type", 1},
     {"mark", 4},
     {"ct-state", 4},
     {"ct-status", 4},
@@ -287,6 +288,8 @@ class RuleWriter {
         return load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, slot);
       case Field::dport:
         return load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, slot);
+      case Field::icmp_type:
+        return load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, slot);
       case Field::ct_state:
         return load_ct(NFT_CT_STATE, slot);
       case Field::ct_status:
@@ -331,6 +334,8 @@ class RuleWriter {
       case Field::sport:
       case Field::dport:
         return compare(0, !part.negated, encode_port(parse_number<uint16_t>(part.value, UINT16_MAX)));
+      case Field::icmp_type:
+        return compare(0, !part.negated, {parse_number<uint8_t>(part.value, UINT8_MAX)});
       case Field::mark:
         return compare(0, !part.negated, host_u32(parse_number<uint32_t>(part.value, UINT32_MAX)));
       case Field::fib_daddr_type:

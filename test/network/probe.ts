@@ -48,9 +48,8 @@ export async function serve(namespace: string, address: string, port: number, na
 export async function serveUdp(namespace: string, address: string, port: number, name: string): Promise<() => void> {
   const { fd } = await host.net.openSocket(namespace, 'udp', address, port);
   const socket = createSocket('udp4');
-  socket.bind({ fd });
   socket.on('message', (_, from) => socket.send(`${name} ${from.address}\n`, from.port, from.address));
-  await once(socket, 'listening');
+  socket.bind({ fd });
   return () => socket.close();
 }
 

@@ -34,9 +34,9 @@ inOwnNamespace(import.meta.url, () => {
 
   afterAll(async () => {
     for (const stop of stops) stop();
-    await engine.destroy();
     await host.net.configure('', [{ op: 'delete-link', name: 'wire0' }]);
     await host.net.removeNamespace(neighbour);
+    await engine.destroy();
   });
 
   const web = async (network: string, name: string, ...ports: ReturnType<typeof tcpPort>[]) => {
@@ -59,6 +59,8 @@ inOwnNamespace(import.meta.url, () => {
       expect(await reach(stranger.path, HOST, 18080)).toMatch(/^web /);
       expect(await reach(stranger.path, '10.213.1.1', 18080)).toMatch(/^web /);
       expect(await reach(server.path, HOST, 18080)).toMatch(/^web /);
+      expect(await reach(server.path, HOST, 18080)).toMatch(/^web /);
+      expect(await reach(client.path, HOST, 18080)).toMatch(/^web /);
     });
 
     it('is the same for UDP, also right after somebody tried in vain', async () => {
@@ -210,7 +212,7 @@ inOwnNamespace(import.meta.url, () => {
   });
 
   it('leaves other tables alone', async () => {
-    writeFileSync(join(engine.root, 'theirs.nft'), 'table ip theirs { chain forward { type filter hook forward priority 0; } }\n');
+    writeFileSync(join(engine.root, 'theirs.nft'), 'table ip theirs { chain forward { type filter hook forward priority 0; }; }\n');
     await inside('', 'nft', '-f', join(engine.root, 'theirs.nft'));
     await engine.restart();
     expect(await inside('', 'nft', 'list', 'tables')).toContain('table ip theirs');

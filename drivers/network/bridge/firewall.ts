@@ -22,6 +22,8 @@ type SetName = 'bridges' | 'internal' | 'inside' | 'subnets' | 'masquerade' | 'p
 export type Elements = Partial<Record<SetName, readonly NftElement[]>>;
 
 const EVERYWHERE = '0.0.0.0';
+const ICMP = 1;
+const ICMP_REDIRECT = 5;
 
 const setTypes: Record<SetName, Omit<NftSet, 'elements'>> = {
   /** Every bridge of this daemon. */
@@ -124,6 +126,21 @@ export function firewallTable(name: string, networks: readonly FirewallNetwork[]
             'from this host to itself',
             { type: 'match', field: 'fib-daddr-type', value: 'local' },
             { type: 'verdict', verdict: 'jump', chain: 'publish' },
+          ),
+        ],
+      },
+      {
+        name: 'filter-output',
+        base: { type: 'filter', hook: 'output', priority: 0 },
+        rules: [
+          // A container that reaches another through a published port would be told to send to it directly, where the
+          // address that it uses is not known.
+          rule(
+            'no redirects to containers',
+            { type: 'in', fields: ['oifname'], set: 'bridges' },
+            { type: 'match', field: 'protocol', value: ICMP },
+            { type: 'match', field: 'icmp-type', value: ICMP_REDIRECT },
+            drop,
           ),
         ],
       },

@@ -8,7 +8,20 @@
 
 namespace gantry::nft {
 
-enum class Field { iifname, oifname, protocol, saddr, daddr, sport, dport, mark, ct_state, ct_status, fib_daddr_type };
+enum class Field {
+  iifname,
+  oifname,
+  protocol,
+  saddr,
+  daddr,
+  sport,
+  dport,
+  icmp_type,
+  mark,
+  ct_state,
+  ct_status,
+  fib_daddr_type
+};
 enum class Type { ifname, ipv4, protocol, port };
 
 /// Fails with InvalidInput on a word that is none.
