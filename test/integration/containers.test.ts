@@ -1,5 +1,7 @@
 import { existsSync, readFileSync, writeFileSync, mkdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ContainerConfig, HostConfig } from '@gantry/core/container/container.js';
 import type { CreateContainer } from '@gantry/core/container/containers.js';
@@ -232,6 +234,162 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     await expect.poll(commands).toEqual(['sleep 1000']);
     expect((await engine.containers.sample(id)).usage?.pids).toBe(1);
     await engine.containers.stop(id, { timeout: 0 });
+  });
+
+  const text = async (content: AsyncIterable<unknown>): Promise<string> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of content) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString('latin1');
+  };
+
+  it('tells what a container changed, exports it, and takes an archive in', async () => {
+    const { id } = await run({ cmd: ['sh', '-c', 'echo new > /tmp/new; rm /data/seed; echo x >> /etc/group'] });
+    const changes = await engine.containers.changes(id);
+    expect(changes.map(({ path, kind }) => `${kind} ${path}`).sort()).toEqual([
+      'added /tmp/new',
+      'deleted /data/seed',
+      'modified /data',
+      'modified /etc',
+      'modified /etc/group',
+      'modified /tmp',
+    ]);
+    const exported = await text(await engine.containers.export(id));
+    expect([exported.includes('tmp/new'), exported.includes('data/seed')]).toEqual([true, false]);
+    const tree = join(root, 'in');
+    mkdirSync(tree);
+    writeFileSync(join(tree, 'given'), 'by cp');
+    const archive = Readable.from(execFileSync('tar', ['-C', tree, '-c', 'given']));
+    await engine.containers.extract(id, '/data', archive, { noOverwriteDirNonDir: false, copyUidGid: false });
+    expect((await engine.containers.statPath(id, '/data/given')).size).toBe(5);
+    await expect(
+      engine.containers.extract(id, '/data/given', Readable.from([Buffer.alloc(1024)]), { noOverwriteDirNonDir: false, copyUidGid: false }),
+    ).rejects.toMatchObject({ kind: 'invalid-parameter', message: 'extraction point is not a directory' });
+  });
+
+  it('keeps the log, replays it to who attaches late, and follows it to the end', async () => {
+    const id = await create({ cmd: ['sh', '-c', 'echo one; sleep 0.5; echo two >&2'] });
+    await engine.containers.start(id);
+    const { entries } = await engine.containers.logs(id, { stdout: true, stderr: true, follow: true });
+    const lines: string[] = [];
+    for await (const { stream, line } of entries) lines.push(`${stream} ${line.toString()}`);
+    expect(lines).toEqual(['stdout one\n', 'stderr two\n']);
+    const client = new TestClient();
+    await engine.containers.attach(
+      id,
+      { stdin: false, stdout: true, stderr: true, logs: true, stream: false, detachKeys: '' },
+      async () => client,
+    );
+    expect(client.text()).toBe('one\ntwo\n');
+  });
+
+  it('lets a terminal go by the detach keys, and resizes it', async () => {
+    const id = await create({ cmd: ['sh'], tty: true, openStdin: true });
+    await engine.containers.start(id);
+    const client = new TestClient(true);
+    const attached = engine.containers.attach(
+      id,
+      { stdin: true, stdout: true, stderr: true, logs: false, stream: true, detachKeys: '' },
+      async () => client,
+    );
+    client.type('echo $((40+2))\n');
+    await expect.poll(() => client.text()).toContain('42');
+    await engine.containers.resize(id, 30, 100);
+    client.type('\x10');
+    client.type('\x11');
+    await attached;
+    expect((await engine.containers.inspect(id)).container.state.status).toBe('running');
+    expect(engine.actions(id)).toContain('detach');
+    await engine.containers.stop(id, { timeout: 0 });
+  });
+
+  it('probes health', async () => {
+    const healthcheck = {
+      test: ['CMD-SHELL', 'test -e /tmp/ok && echo fine'],
+      interval: 2e8,
+      timeout: 2e9,
+      startPeriod: 0,
+      startInterval: 0,
+      retries: 1,
+    };
+    const id = await create({ cmd: ['sleep', '1000'], healthcheck });
+    await engine.containers.start(id);
+    const health = async () => (await engine.containers.inspect(id)).container.state.health;
+    expect((await health())?.status).toBe('starting');
+    await expect.poll(async () => (await health())?.status, { timeout: 10_000 }).toBe('unhealthy');
+    const execId = await engine.execs.create(id, {
+      attachStdin: false,
+      attachStdout: false,
+      attachStderr: false,
+      tty: false,
+      detachKeys: '',
+      env: [],
+      workingDir: '',
+      user: '',
+      privileged: false,
+      cmd: ['touch', '/tmp/ok'],
+      consoleSize: undefined,
+    });
+    await engine.execs.start(execId, { detach: true, tty: false }, async () => new TestClient());
+    await expect.poll(async () => (await health())?.status, { timeout: 10_000 }).toBe('healthy');
+    expect((await health())?.log.at(-1)).toMatchObject({ exitCode: 0, output: 'fine\n' });
+    expect(engine.actions(id)).toContain('health_status: healthy');
+    await engine.containers.stop(id, { timeout: 0 });
+  });
+
+  // gantry-runtime has no `update` yet.
+  it.skipIf(runtime === 'native')('changes limits and name of a running container', async () => {
+    const id = await create({ cmd: ['sleep', '1000'] }, { memory: 64 << 20 }, { name: 'before' });
+    await expect(create({ cmd: ['true'] }, {}, { name: 'before' })).rejects.toMatchObject({ kind: 'conflict' });
+    await engine.containers.start(id);
+    await engine.containers.update(id, { resources: { memory: 32 << 20, pidsLimit: 20 } });
+    await expect.poll(async () => (await engine.containers.sample(id)).usage?.memoryLimit).toBe(32 << 20);
+    expect((await engine.containers.sample(id)).usage?.pidsLimit).toBe(20);
+    await engine.containers.rename('before', 'after');
+    expect((await engine.containers.inspect('/after')).container.id).toBe(id);
+    await engine.containers.kill('after', '');
+    expect((await engine.containers.inspect(id)).container.state.exitCode).toBe(137);
+  });
+
+  it('joins namespaces of another container', async () => {
+    const donor = await create({ cmd: ['sleep', '1000'], hostname: 'donor' }, { ipcMode: 'shareable', binds: ['shared:/shared'] });
+    await engine.containers.start(donor);
+    const mode = `container:${donor}`;
+    const { stdout, exitCode } = await run(
+      { cmd: ['sh', '-c', 'echo y > /dev/shm/x; echo z > /shared/f; hostname; ls /proc/1/root >/dev/null; cat /proc/1/cmdline'] },
+      { networkMode: mode, ipcMode: mode, pidMode: mode, volumesFrom: [donor] },
+    );
+    expect([stdout, exitCode]).toEqual(['donor\nsleep\x001000\x00', 0]);
+    const { content } = await engine.containers.archive(donor, '/dev/shm/x');
+    expect(await text(content)).toContain('y\n');
+    await engine.containers.stop(donor, { timeout: 0 });
+    const late = await create({ cmd: ['true'] }, { networkMode: mode });
+    await expect(engine.containers.start(late)).rejects.toMatchObject({
+      kind: 'conflict',
+      message: `cannot join network of a non running container: ${donor}`,
+    });
+    for (const { id } of await engine.containers
+      .list({ all: true, limit: 0, size: false, filters: new Map() })
+      .then((views) => views.map((view) => view.container))) {
+      await engine.containers.remove(id, { force: true, volumes: true, link: false });
+    }
+    await engine.volumes.remove('shared', { force: false });
+  });
+
+  it('lists by filter, newest first', async () => {
+    const first = await create({ cmd: ['true'], labels: { a: 'x' } }, {}, { name: 'first' });
+    const second = await create({ cmd: ['sleep', '100'] }, {}, { name: 'second' });
+    await engine.containers.start(second);
+    const list = async (all: boolean, ...filters: [string, string[]][]) =>
+      (await engine.containers.list({ all, limit: 0, size: false, filters: new Map(filters) })).map(({ container }) => container.name);
+    expect(await list(true)).toEqual(['second', 'first']);
+    expect(await list(false)).toEqual(['second']);
+    expect(await list(false, ['status', ['created']])).toEqual(['first']);
+    expect(await list(true, ['label', ['a=x']])).toEqual(['first']);
+    expect(await list(true, ['name', ['^/sec']])).toEqual(['second']);
+    expect(await list(true, ['before', ['second']])).toEqual(['first']);
+    expect(await list(true, ['ancestor', ['busybox']])).toHaveLength(2);
+    await expect(list(true, ['nonsense', ['x']])).rejects.toThrow("invalid filter 'nonsense'");
+    expect((await engine.containers.prune(new Map())).deleted).toEqual([first]);
   });
 
   it('takes running containers back after the daemon went away', async () => {
