@@ -1,4 +1,5 @@
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { createRequire } from 'node:module';
+import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
 import { invalid } from '../contracts/errors.js';
 import { limits } from './limits.js';
@@ -37,6 +38,12 @@ function readStreams(app: FastifyInstance): void {
 
 let compiler: Ajv | undefined;
 
+/** Loaded when the first body comes: a daemon that starts for a `ps` needs none. */
+function loadCompiler(): Ajv {
+  const { Ajv: AjvClass } = createRequire(import.meta.url)('ajv') as typeof import('ajv');
+  return new AjvClass({ strict: false, allErrors: false, coerceTypes: false, useDefaults: false, removeAdditional: false });
+}
+
 /** Compiles a schema when its route is first used: a hundred at start would cost a tenth of a second. */
 export const compileBodySchema: FastifySchemaCompiler<Schema> = ({ schema, httpPart }) => {
   if (httpPart !== 'body') return () => true;
@@ -47,8 +54,7 @@ export const compileBodySchema: FastifySchemaCompiler<Schema> = ({ schema, httpP
     if (data === null || data === undefined) {
       return optional ? { value: {} } : { error: invalid('invalid JSON: got EOF while reading request body') };
     }
-    compiler ??= new Ajv({ strict: false, allErrors: false, coerceTypes: false, useDefaults: false, removeAdditional: false });
-    validate ??= compiler.compile(schema);
+    validate ??= (compiler ??= loadCompiler()).compile(schema);
     try {
       const value = canonical(data as Json, schema, '');
       return validate(value) ? { value } : { error: invalid(`invalid JSON: ${explain(validate.errors?.[0])}`) };

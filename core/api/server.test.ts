@@ -172,6 +172,10 @@ describe('access plugins', () => {
     expect(plugin.answers[0]?.statusCode).toBe(201);
   });
 
+  it('are named in info', async () => {
+    expect((await api.get('/info')).json).toMatchObject({ Plugins: { Authorization: ['gate'] } });
+  });
+
   it('refuse with 403 and their name, and the service is not reached', async () => {
     plugin.deny = 'request';
     expect(await api.post('/containers/x/start')).toMatchObject({

@@ -125,7 +125,6 @@ export class SystemService implements System {
         network: this.names('network'),
         log: this.names('log'),
         storage: this.names('storage'),
-        authorization: [],
       },
       unavailableDrivers: unavailable,
       memoryLimit: cgroup.memoryLimit,

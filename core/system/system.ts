@@ -34,7 +34,6 @@ export interface DriverNames {
   readonly network: readonly string[];
   readonly log: readonly string[];
   readonly storage: readonly string[];
-  readonly authorization: readonly string[];
 }
 
 export interface SystemInfo {

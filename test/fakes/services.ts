@@ -676,7 +676,6 @@ export class FakeSystem implements System {
         network: ['bridge', 'host', 'none'],
         log: ['json-file', 'none'],
         storage: ['overlay2'],
-        authorization: [],
       },
       unavailableDrivers: [],
       memoryLimit: true,

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify';
-import { WebSocketServer, type WebSocket } from 'ws';
+import type { WebSocket, WebSocketServer } from 'ws';
 import type { ClientStream } from '../../container/containers.js';
 import { invalid } from '../../contracts/errors.js';
 import type { ApiContext } from '../context.js';
@@ -9,23 +9,30 @@ import { limits } from '../limits.js';
 /** Unsent bytes past which a writer waits. */
 const BACKLOG = 64 * 1024;
 
-const server = new WebSocketServer({
-  noServer: true,
-  clientTracking: false,
-  perMessageDeflate: false,
-  maxPayload: limits.websocketMessage,
-});
+let server: Promise<WebSocketServer> | undefined;
+
+/** Loaded with the first handshake, which hardly anybody makes. */
+async function loadServer(): Promise<WebSocketServer> {
+  const ws = await import('ws');
+  return new ws.WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: limits.websocketMessage,
+  });
+}
 
 /** Answers a websocket handshake. Streams are merged and not framed, as Docker has it; messages are binary. */
 export async function openWebsocket(context: ApiContext, reply: FastifyReply, stdin: boolean): Promise<ClientStream> {
   if (!isUpgrade(reply.request)) throw invalid('a websocket handshake is expected');
   await context.authorizeAnswer(reply.request, 101);
+  const handshake = await (server ??= loadServer());
   const { socket, early } = takeSocket(reply);
   context.open.add(socket);
   socket.once('close', () => context.open.delete(socket));
   const websocket = await new Promise<WebSocket>((resolve, reject) => {
     socket.once('close', () => reject(invalid('the websocket handshake failed')));
-    server.handleUpgrade(reply.request.raw, socket, early, resolve);
+    handshake.handleUpgrade(reply.request.raw, socket, early, resolve);
   });
   return new WebsocketClient(websocket, stdin);
 }

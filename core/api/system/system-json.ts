@@ -39,7 +39,7 @@ export function versionJson(info: VersionInfo): VersionAnswer {
 
 const isCidr = (text: string): boolean => /^[0-9a-fA-F:.]+\/\d+$/.test(text);
 
-export function infoJson(info: SystemInfo): object {
+export function infoJson(info: SystemInfo, accessPlugins: readonly string[]): object {
   const runtimes = Object.fromEntries(
     Object.entries(info.runtimes).map(([name, { path, args }]) => [name, { path, ...(args.length > 0 ? { runtimeArgs: args } : {}) }]),
   );
@@ -62,7 +62,7 @@ export function infoJson(info: SystemInfo): object {
     Plugins: {
       Volume: info.drivers.volume,
       Network: info.drivers.network,
-      Authorization: info.drivers.authorization.length > 0 ? info.drivers.authorization : null,
+      Authorization: accessPlugins.length > 0 ? accessPlugins : null,
       Log: info.drivers.log,
     },
     MemoryLimit: info.memoryLimit,
