@@ -119,6 +119,14 @@ const changes = {
       },
     },
     {
+      // Limits of kernel memory, which later kernels do not have.
+      below: 42,
+      apply(answer) {
+        const hostConfig = answer['HostConfig'] as Answer;
+        if ('Memory' in hostConfig) answer['HostConfig'] = { ...hostConfig, KernelMemory: 0, KernelMemoryTCP: 0 };
+      },
+    },
+    {
       below: 41,
       apply(answer) {
         withoutHostConfig(answer, 'CgroupnsMode');
@@ -172,8 +180,8 @@ const changes = {
       below: 49,
       apply(answer) {
         const registry = answer['RegistryConfig'] as Answer;
-        registry['AllowNondistributableArtifactsCIDRs'] = null;
-        registry['AllowNondistributableArtifactsHostnames'] = null;
+        registry['AllowNondistributableArtifactsCIDRs'] = [];
+        registry['AllowNondistributableArtifactsHostnames'] = [];
         for (const commit of ['ContainerdCommit', 'RuncCommit', 'InitCommit']) {
           const value = answer[commit] as Answer;
           value['Expected'] = value['ID'];

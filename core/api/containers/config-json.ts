@@ -65,11 +65,12 @@ export function imageConfigJson(config: ProcessConfig): object {
     StdinOnce: false,
     Image: '',
     ...processJson(config),
+    Labels: Object.keys(config.labels).length > 0 ? config.labels : null,
   };
 }
 
-const ratesJson = (rates: readonly { path: string; rate: number }[]): object[] | null =>
-  rates.length > 0 ? rates.map(({ path, rate }) => ({ Path: path, Rate: rate })) : null;
+const ratesJson = (rates: readonly { path: string; rate: number }[]): object[] =>
+  rates.map(({ path, rate }) => ({ Path: path, Rate: rate }));
 
 function resourcesJson(resources: Resources): object {
   return {

@@ -140,7 +140,8 @@ export function resourceChange(given: UpdateBody): Partial<Resources> {
   for (const [key, value] of Object.entries(resourcesOf(given))) {
     const unchanged =
       value === undefined || (value === 0 && !POINTERS.has(key)) || value === '' || (Array.isArray(value) && value.length === 0);
-    if (!unchanged) change[key] = value;
+    // No limit has one form here, of the several that clients use.
+    if (!unchanged) change[key] = key === 'pidsLimit' ? Math.max(0, Number(value)) : value;
   }
   return change as Partial<Resources>;
 }
@@ -211,8 +212,12 @@ export function hostConfigOf(given: HostConfigJson, version: number): HostConfig
     throw invalid("can't create 'AutoRemove' container with restart policy");
   if (given.Isolation && given.Isolation !== 'default')
     throw invalid(`invalid isolation ${JSON.stringify(given.Isolation)}: only "default" is supported`);
+  const resources = resourcesOf(given);
   return {
-    ...resourcesOf(given),
+    ...resources,
+    // What some clients send for "not set".
+    memorySwappiness: resources.memorySwappiness === -1 ? undefined : resources.memorySwappiness,
+    pidsLimit: resources.pidsLimit !== undefined && resources.pidsLimit > 0 ? resources.pidsLimit : undefined,
     binds: given.Binds ?? [],
     mounts: (given.Mounts ?? []).map((mount) => mountOf(mount, version)),
     tmpfs: textMapOf(given.Tmpfs),

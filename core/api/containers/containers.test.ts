@@ -66,6 +66,13 @@ describe('create', () => {
     });
   });
 
+  it('knows the several forms of no limit', async () => {
+    await api.post('/containers/create', { Image: 'x', HostConfig: { PidsLimit: -1, MemorySwappiness: -1, MemorySwap: -1 } });
+    expect(created().hostConfig).toMatchObject({ pidsLimit: undefined, memorySwappiness: undefined, memorySwap: -1 });
+    await api.post('/containers/web/update', { PidsLimit: -1 });
+    expect(calls('update')[0]).toEqual(['web', { resources: { pidsLimit: 0 } }]);
+  });
+
   it('takes several networks from 1.44 on', async () => {
     const body = { Image: 'x', NetworkingConfig: { EndpointsConfig: { one: { Aliases: ['a'] }, two: null } } };
     expect(await api.post('/v1.43/containers/create', body)).toMatchObject({

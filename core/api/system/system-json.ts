@@ -58,7 +58,6 @@ export function infoJson(info: SystemInfo, accessPlugins: readonly string[]): ob
       ...info.storageStatus,
       ...info.unavailableDrivers.map(({ kind, name, reason }) => [`Unavailable ${kind} driver ${name}`, reason] as const),
     ],
-    SystemStatus: null,
     Plugins: {
       Volume: info.drivers.volume,
       Network: info.drivers.network,

@@ -44,6 +44,6 @@ export function volumeRoutes(app: FastifyInstance, services: Services): void {
     const all = request.apiVersion < 42 || (filters.get('all') ?? []).some(isTrue);
     filters.delete('all');
     const { deleted, spaceReclaimed } = await volumes.prune(filters, { all });
-    return { VolumesDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: spaceReclaimed };
+    return { VolumesDeleted: deleted, SpaceReclaimed: spaceReclaimed };
   });
 }
