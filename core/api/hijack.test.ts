@@ -9,6 +9,7 @@ import { WebSocket } from 'ws';
 import { config, state } from '../../test/fakes/records.js';
 import { frames, RawClient } from '../../test/fakes/raw-client.js';
 import { FakeLog, FakeServices } from '../../test/fakes/services.js';
+import type { AuthorizationPlugin } from '../contracts/authorization.js';
 import { createServer, type ApiServer } from './server.js';
 
 let folder: string;
@@ -525,6 +526,45 @@ describe('the listeners', () => {
     await idle.until(() => idle.ended);
     expect(raw.answer.head).toMatch(/^HTTP\/1\.1 204 /);
     await expect(RawClient.connect({ path })).rejects.toThrow();
+  });
+
+  it('tell access plugins who asks: the user of a unix socket, the name of a certificate', async () => {
+    const users: string[] = [];
+    const plugin: AuthorizationPlugin = {
+      name: 'gate',
+      authorizeRequest: async ({ user, authenticationMethod }) => {
+        users.push(`${user} ${authenticationMethod}`);
+        return { allow: true };
+      },
+      authorizeResponse: async ({ statusCode }) => {
+        users.push(String(statusCode));
+        return statusCode === 101 ? { allow: false, reason: 'no terminals' } : { allow: true };
+      },
+    };
+    const guarded = await createServer({ services, log: new FakeLog(), authorization: [plugin], peerUid: () => 1000 });
+    const unix = join(folder, 'guarded.sock');
+    await guarded.listen({ kind: 'unix', path: unix });
+    const tls = certificates(folder);
+    const address = await guarded.listen({ kind: 'tcp', host: '127.0.0.1', port: 0, tls: { ...tls.server, verifyClients: true } });
+    const ask = 'GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+
+    const local = await RawClient.connect({ path: unix });
+    local.send(ask);
+    await local.until(() => local.ended);
+    const remote = new RawClient(
+      tlsConnect({ port: Number(address.split(':')[1]), host: '127.0.0.1', ...tls.client, servername: 'localhost' }),
+    );
+    remote.send(ask);
+    await remote.until(() => remote.ended);
+    expect(users).toEqual(['uid:1000 ', '200', 'client TLS', '200']);
+
+    services.container();
+    const attached = await RawClient.connect({ path: unix });
+    attached.send(`POST /containers/web/attach?stream=1 HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`);
+    await attached.until(() => attached.ended);
+    expect(attached.answer.head).toMatch(/^HTTP\/1\.1 403 /);
+    expect(attached.text).toContain('authorization denied by plugin gate: no terminals');
+    await guarded.close();
   });
 
   it('end open streams when they close', async () => {

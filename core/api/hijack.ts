@@ -99,8 +99,8 @@ async function openSocket(context: ApiContext, reply: FastifyReply, options: Hij
   const request = reply.request;
   const headers = reply.getHeaders();
   const { socket, connection, early, upgraded } = takeSocket(reply);
-  context.open.add(socket);
-  socket.once('close', () => context.open.delete(socket));
+  context.open.add(connection);
+  connection.once('close', () => context.open.delete(connection));
   const lines = [upgraded ? 'HTTP/1.1 101 UPGRADED' : 'HTTP/1.1 200 OK', `Content-Type: ${streamType(options.framed, request.apiVersion)}`];
   if (upgraded) lines.push('Connection: Upgrade', 'Upgrade: tcp');
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${String(value)}`);
