@@ -53,7 +53,8 @@ export class ClientSocket implements ClientStream {
       // Read all the same, for else the client's end is never seen.
       socket.resume();
     }
-    this.ready = this.headTaken();
+    // A descriptor that is gone by then is no reason to fail: writes find out.
+    this.ready = this.headTaken().catch(() => undefined);
   }
 
   get gone(): AbortSignal {

@@ -212,6 +212,18 @@ describe('an upgraded connection', () => {
     expect(frames(Buffer.concat(raw.pieces.slice(1)))).toEqual([[1, 'echo\n']]);
   });
 
+  it('goes on when nobody can tell', async () => {
+    unsent = () => {
+      throw new Error('EBADF');
+    };
+    services.container();
+    const id = await services.execs.create('web', execRequest(['echo']));
+    const raw = await client();
+    raw.send(`POST /exec/${id}/start HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n${UPGRADE}\r\n`);
+    await raw.until(() => raw.ended);
+    expect(frames(raw.answer.body)).toEqual([[1, 'echo\n']]);
+  });
+
   it('does not hold it for ever', async () => {
     unsent = () => 100;
     services.container();
@@ -308,6 +320,18 @@ describe('a websocket', () => {
     const socket = new WebSocket(`ws+unix://${path}:/containers/ghost/attach/ws?stream=1`);
     const error = await new Promise<Error>((resolve) => socket.once('error', resolve));
     expect(error.message).toContain('404');
+  });
+
+  it('with a broken handshake is refused, and the server goes on', async () => {
+    services.container();
+    const broken = await client();
+    broken.send('GET /containers/web/attach/ws?stream=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    await broken.until(() => broken.ended);
+    expect(broken.answer.head).toMatch(/^HTTP\/1\.1 400 /);
+    const next = await client();
+    next.send('GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    await next.until(() => next.ended);
+    expect(next.text).toContain('OK');
   });
 
   it('needs the handshake', async () => {
