@@ -25,10 +25,28 @@ export interface Endpoint {
 }
 
 const HUB = 'registry-1.docker.io';
-const LOOPBACK = '127.0.0.0/8';
 
-export const isLoopbackHost = (hostname: string): boolean =>
-  hostname === 'localhost' || hostname.endsWith('.localhost') || /^127\./.test(hostname) || hostname === '[::1]' || hostname === '::1';
+/** This machine, by an address or by the name that means nothing else: a name is not what its first digits look like. */
+export function isLoopbackHost(hostname: string): boolean {
+  const bare = hostname.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(bare) === 0) return bare === 'localhost' || bare.endsWith('.localhost');
+  return loopback.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4');
+}
+
+/** An address that only means something on this machine or its link, where no other registry may send us. */
+export function isInternalAddress(hostname: string): boolean {
+  const bare = hostname.replace(/^\[(.*)\]$/, '$1');
+  return isLoopbackHost(bare) || (isIP(bare) !== 0 && internal.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4'));
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+const internal = new BlockList();
+internal.addSubnet('0.0.0.0', 8, 'ipv4');
+internal.addSubnet('169.254.0.0', 16, 'ipv4');
+internal.addAddress('::', 'ipv6');
+internal.addSubnet('fe80::', 10, 'ipv6');
 
 /** Host without port; an IPv6 address without brackets. */
 export const hostnameOf = (host: string): string => host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
@@ -56,9 +74,6 @@ export class Endpoints {
         networks++;
       } else this.insecureHosts.add(entry.replace(/^https?:\/\//, ''));
     }
-    const [net = '', bits = ''] = LOOPBACK.split('/');
-    this.insecureNets.addSubnet(net, Number(bits), 'ipv4');
-    this.insecureNets.addAddress('::1', 'ipv6');
     this.looksUp = networks > 0;
   }
 

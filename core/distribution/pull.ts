@@ -36,6 +36,9 @@ export interface PullRequest {
 /** An aborted or failed pull leaves its verified blobs for so long to the next one, which then goes on where this one stopped. */
 const KEEP_PARTIAL = 24 * 3600 * 1000;
 
+/** Who holds the blobs of pulls from a repository that are under way or were cut off. Released when one ends well. */
+export const partialOf = (reference: Reference): string => `partial:${fullName(reference)}`;
+
 const short = (digest: Digest): string => hexOf(digest).slice(0, 12);
 
 /** What a registry's refusal means for the one who asked to pull; the wording is what clients look for. */
@@ -79,6 +82,9 @@ export class Puller {
     progress({ id: tagOrDigest, status: `Pulling from ${reference.path}` });
     const held = [...new Set([top.digest, fetched.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)])];
     this.content.hold(owner, held);
+    // Under a name of its own, so that after a failure or a crash the next pull of the same finds what arrived, and nobody keeps it for ever.
+    const keep = (): void => this.content.hold(partialOf(reference), held, Date.now() + KEEP_PARTIAL);
+    keep();
     try {
       await ingestBytes(this.content, top.bytes, { digest: top.digest });
       if (fetched !== top) await ingestBytes(this.content, fetched.bytes, { digest: fetched.digest });
@@ -105,8 +111,8 @@ export class Puller {
         })),
       };
     } catch (error) {
-      // Under a name of its own, so that the next pull of the same finds them and nobody else keeps them for ever.
-      this.content.hold(`partial:${fullName(reference)}`, held, Date.now() + KEEP_PARTIAL);
+      // Once more: another pull of the same repository may have ended well meanwhile, and let go.
+      keep();
       throw pullError(error, reference);
     }
   }

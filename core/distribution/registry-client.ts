@@ -6,7 +6,7 @@ import { limits } from '../content/limits.js';
 import { acceptedManifests } from '../content/media-types.js';
 import { Authorizer } from './auth.js';
 import type { RegistryAuth } from './credentials.js';
-import { hostnameOf, isLoopbackHost, type Endpoint, type Endpoints } from './endpoints.js';
+import { hostnameOf, isInternalAddress, isLoopbackHost, type Endpoint, type Endpoints } from './endpoints.js';
 import { registryError } from './registry-error.js';
 import { readBody, type StreamBody, type Transport } from './transport.js';
 
@@ -277,8 +277,11 @@ export class RegistryClient {
     if (url.protocol !== 'https:' && !(url.protocol === 'http:' && base.protocol === 'http:'))
       throw new EngineError('system', `registry ${this.endpoint.origin} redirects from TLS to ${url.protocol}//, which is refused`);
     const hostname = hostnameOf(url.host);
-    const internal = isLoopbackHost(hostname) || /^(169\.254\.|0\.|fe80:)/i.test(hostname);
-    if (internal && url.origin !== this.endpoint.origin && !isLoopbackHost(hostnameOf(new URL(this.endpoint.origin).host)))
+    if (
+      isInternalAddress(hostname) &&
+      url.origin !== this.endpoint.origin &&
+      !isLoopbackHost(hostnameOf(new URL(this.endpoint.origin).host))
+    )
       throw new EngineError('system', `registry ${this.endpoint.origin} redirects to ${hostname}, which is refused`);
     return url;
   }

@@ -1,3 +1,4 @@
+import { limits } from '../content/limits.js';
 import { DEFAULT_DOMAIN, type Reference } from '../content/reference.js';
 import type { Settings } from '../system/settings.js';
 import type { RegistryAuth } from './credentials.js';
@@ -16,7 +17,7 @@ export class Registry {
 
   constructor(settings: Settings) {
     this.endpoints = new Endpoints(settings);
-    this.transport = new Transport(`gantry/${settings.version} (linux; ${process.arch})`);
+    this.transport = new Transport(`gantry/${settings.version} (linux; ${process.arch})`, limits.idleMs, process.env);
   }
 
   /** Clients for a repository, one for each address that may be tried, in order. */

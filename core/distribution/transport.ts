@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
 import { EngineError, messageOf } from '../contracts/errors.js';
 import { limits } from '../content/limits.js';
-import type { TlsSettings } from './endpoints.js';
+import { isLoopbackHost, type TlsSettings } from './endpoints.js';
 import { RegistryUnreachable } from './registry-error.js';
 
 /** Bytes of a body whose length is known, made anew for each attempt. */
@@ -23,18 +23,27 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
+const KEPT = { keepAlive: true, maxFreeSockets: 8 } as const;
+
+const proxied = (proxy: NodeJS.ProcessEnv | undefined): { proxyEnv?: NodeJS.ProcessEnv } => (proxy ? { proxyEnv: proxy } : {});
+
 export const cancelled = (signal: AbortSignal): EngineError => new EngineError('cancelled', 'context canceled', { cause: signal.reason });
 
 /** Sends requests over kept connections. An answer comes with its body unread; a connection without a byte for a while is broken off. */
 export class Transport {
-  private readonly plain = new HttpAgent({ keepAlive: true, maxFreeSockets: 8 });
+  private readonly plain: HttpAgent;
+  private readonly direct = new HttpAgent(KEPT);
   private readonly secure = new Map<TlsSettings, HttpsAgent>();
   private roots: string[] | undefined;
 
   constructor(
     private readonly userAgent: string,
     private readonly idleMs: number = limits.idleMs,
-  ) {}
+    /** HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the daemon. */
+    private readonly proxy: NodeJS.ProcessEnv | undefined = undefined,
+  ) {
+    this.plain = new HttpAgent({ ...KEPT, ...proxied(proxy) });
+  }
 
   /** Fails with {@link RegistryUnreachable}, or `cancelled` when the signal said so. */
   async send(request: HttpRequest): Promise<IncomingMessage> {
@@ -56,6 +65,7 @@ export class Transport {
 
   close(): void {
     this.plain.destroy();
+    this.direct.destroy();
     for (const agent of this.secure.values()) agent.destroy();
     this.secure.clear();
   }
@@ -67,8 +77,8 @@ export class Transport {
     else if (request.method !== 'GET' && request.method !== 'HEAD') headers['Content-Length'] = 0;
     const options = { method: request.method, headers, signal: request.signal, maxHeaderSize: 64 * 1024 };
     return request.url.protocol === 'https:'
-      ? httpsRequest(request.url, { ...options, agent: this.agentFor(request.tls) })
-      : httpRequest(request.url, { ...options, agent: this.plain });
+      ? httpsRequest(request.url, { ...options, agent: this.agentFor(request.tls, isLoopbackHost(request.url.hostname)) })
+      : httpRequest(request.url, { ...options, agent: isLoopbackHost(request.url.hostname) ? this.direct : this.plain });
   }
 
   private exchange(outgoing: ClientRequest, { body, url }: HttpRequest): Promise<IncomingMessage> {
@@ -84,13 +94,14 @@ export class Transport {
     return promise;
   }
 
-  private agentFor(tls: TlsSettings): HttpsAgent {
+  private agentFor(tls: TlsSettings, local: boolean): HttpsAgent {
     let agent = this.secure.get(tls);
     if (!agent) {
       this.roots ??= [...getCACertificates('default'), ...getCACertificates('system')];
       agent = new HttpsAgent({
-        keepAlive: true,
-        maxFreeSockets: 8,
+        ...KEPT,
+        // This machine is never reached through a proxy, whatever NO_PROXY says.
+        ...(local ? {} : proxied(this.proxy)),
         rejectUnauthorized: tls.verify,
         ca: [...(tls.ca ?? this.roots)],
         ...(tls.cert === undefined ? {} : { cert: tls.cert }),

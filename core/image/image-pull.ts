@@ -4,7 +4,7 @@ import { formatPlatform, platformRank, type PlatformSpec } from '../content/plat
 import { familiarForm, fullForm, fullName, nameOnly, parseReference, withTagOrDigest, type Reference } from '../content/reference.js';
 import type { RegistryAuth } from '../distribution/credentials.js';
 import type { ProgressSink } from '../distribution/progress.js';
-import { pullError, type Puller } from '../distribution/pull.js';
+import { partialOf, pullError, type Puller } from '../distribution/pull.js';
 import type { Registry } from '../distribution/registry.js';
 import type { RegistryClient } from '../distribution/registry-client.js';
 import type { Layers } from '../layer/layers.js';
@@ -79,7 +79,7 @@ export class ImagePull {
         },
         driver,
       );
-      this.content.release(`partial:${fullName(reference)}`);
+      this.content.release(partialOf(reference));
       this.registrar.event('pull', familiarForm(reference), familiarForm(nameOnly(reference)), record);
       const { platform } = request;
       if (platform && platformRank(platform, record.image) === undefined)
