@@ -65,6 +65,7 @@ export class DnsServer {
   }
 
   async close(): Promise<void> {
+    if (this.closing.signal.aborted) return;
     this.closing.abort();
     for (const connection of this.connections) connection.destroy();
     this.udp.close();

@@ -14,19 +14,23 @@ export async function inside(namespace: string, program: string, ...args: string
   return stdout;
 }
 
-/** What a TCP server says at once, or the word `nothing` when it is not reached within a second. */
-export async function reach(namespace: string, address: string, port: number): Promise<string> {
+/** Seconds to wait for what is to stay unreachable; what is to answer has longer, on a busy machine. */
+export const BRIEFLY = 1;
+const PATIENTLY = 8;
+
+/** What a TCP server says at once, or the word `nothing` when it is not reached in time. */
+export async function reach(namespace: string, address: string, port: number, seconds = PATIENTLY): Promise<string> {
   try {
-    return (await inside(namespace, 'timeout', '1', 'bash', '-c', `exec 3<>/dev/tcp/${address}/${port} && cat <&3`)).trim();
+    return (await inside(namespace, 'timeout', String(seconds), 'bash', '-c', `exec 3<>/dev/tcp/${address}/${port} && cat <&3`)).trim();
   } catch {
     return 'nothing';
   }
 }
 
 /** The same for a UDP server, which answers to any datagram. */
-export async function reachUdp(namespace: string, address: string, port: number): Promise<string> {
+export async function reachUdp(namespace: string, address: string, port: number, seconds = PATIENTLY): Promise<string> {
   try {
-    const script = `exec 3<>/dev/udp/${address}/${port} && echo hello >&3 && timeout 1 head -n 1 <&3`;
+    const script = `exec 3<>/dev/udp/${address}/${port} && echo hello >&3 && timeout ${seconds} head -n 1 <&3`;
     return (await inside(namespace, 'bash', '-c', script)).trim() || 'nothing';
   } catch {
     return 'nothing';

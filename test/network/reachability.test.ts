@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { host } from '@gantry/native/index.js';
 import { NetworkEngine, tcpPort } from './engine.js';
 import { inOwnNamespace } from './namespace.js';
-import { inside, reach, reachUdp, serve, serveUdp } from './probe.js';
+import { BRIEFLY, inside, reach, reachUdp, serve, serveUdp } from './probe.js';
 
 const HOST = '10.213.200.1';
 
@@ -64,7 +64,7 @@ inOwnNamespace(import.meta.url, () => {
     });
 
     it('is the same for UDP, also right after somebody tried in vain', async () => {
-      expect(await reachUdp(neighbour, HOST, 18053)).toBe('nothing');
+      expect(await reachUdp(neighbour, HOST, 18053, BRIEFLY)).toBe('nothing');
       const server = await engine.run('red', { ports: [{ protocol: 'udp', containerPort: 53, hostPort: 18053 }] });
       stops.push(await serveUdp(server.path, '0.0.0.0', 53, 'dns'));
       expect(await reachUdp('', '127.0.0.1', 18053)).toBe('dns 10.213.1.1');
@@ -75,8 +75,8 @@ inOwnNamespace(import.meta.url, () => {
     it('on 127.0.0.1 is not for the neighbour, whatever the host lets in', async () => {
       await web('red', 'private', tcpPort(80, 18081, '127.0.0.1'));
       expect(await reach('', '127.0.0.1', 18081)).toMatch(/^private /);
-      expect(await reach('', HOST, 18081)).toBe('nothing');
-      expect(await reach(neighbour, HOST, 18081)).toBe('nothing');
+      expect(await reach('', HOST, 18081, BRIEFLY)).toBe('nothing');
+      expect(await reach(neighbour, HOST, 18081, BRIEFLY)).toBe('nothing');
       // A neighbour that sends packets for 127.0.0.1 to our link, and a host that was told not to mind.
       await host.net.configure('', [{ op: 'sysctl', key: 'ipv4/conf/wire0/route_localnet', value: '1' }]);
       await host.net.configure(neighbour, [
@@ -84,8 +84,8 @@ inOwnNamespace(import.meta.url, () => {
         { op: 'sysctl', key: 'ipv4/conf/wire1/route_localnet', value: '1' },
         { op: 'add-route', destination: '127.0.0.1/32', gateway: HOST, link: 'wire1' },
       ]);
-      expect(await reach(neighbour, '127.0.0.1', 18081)).toBe('nothing');
-      expect(await reach(neighbour, '127.0.0.1', 18080)).toBe('nothing');
+      expect(await reach(neighbour, '127.0.0.1', 18081, BRIEFLY)).toBe('nothing');
+      expect(await reach(neighbour, '127.0.0.1', 18080, BRIEFLY)).toBe('nothing');
       await host.net.configure('', [{ op: 'sysctl', key: 'ipv4/conf/wire0/route_localnet', value: '0' }]);
       await host.net.configure(neighbour, [
         { op: 'delete-route', destination: '127.0.0.1/32', gateway: HOST, link: 'wire1' },
@@ -96,7 +96,7 @@ inOwnNamespace(import.meta.url, () => {
     it('on one address of the host is nowhere else', async () => {
       await web('red', 'single', tcpPort(80, 18082, HOST));
       expect(await reach(neighbour, HOST, 18082)).toBe('single 10.213.200.2');
-      expect(await reach('', '127.0.0.1', 18082)).toBe('nothing');
+      expect(await reach('', '127.0.0.1', 18082, BRIEFLY)).toBe('nothing');
     });
 
     it('is chosen from the ephemeral range when none is given, and from a range in order', async () => {
@@ -128,7 +128,7 @@ inOwnNamespace(import.meta.url, () => {
       await engine.stop(id);
       const { fd } = host.net.reservePort('tcp', '0.0.0.0', 18083);
       host.net.closeSocket(fd);
-      expect(await reach(neighbour, HOST, 18083)).toBe('nothing');
+      expect(await reach(neighbour, HOST, 18083, BRIEFLY)).toBe('nothing');
     });
   });
 
@@ -144,9 +144,9 @@ inOwnNamespace(import.meta.url, () => {
     it('do not let containers of two talk to each other, nor strangers in', async () => {
       const red = await web('red', 'r');
       const blue = await web('blue', 'b');
-      expect(await reach(blue.path, red.address, 80)).toBe('nothing');
-      expect(await reach(red.path, blue.address, 80)).toBe('nothing');
-      expect(await reach(neighbour, red.address, 80)).toBe('nothing');
+      expect(await reach(blue.path, red.address, 80, BRIEFLY)).toBe('nothing');
+      expect(await reach(red.path, blue.address, 80, BRIEFLY)).toBe('nothing');
+      expect(await reach(neighbour, red.address, 80, BRIEFLY)).toBe('nothing');
       expect(await reach('', red.address, 80)).toMatch(/^r /);
     });
 
@@ -156,18 +156,18 @@ inOwnNamespace(import.meta.url, () => {
       expect(await reach(other.path, inner.address, 80)).toMatch(/^inner /);
       // With a default route that a container gives itself.
       await host.net.configure(other.path, [{ op: 'add-route', destination: '0.0.0.0/0', gateway: '10.213.3.1' }]);
-      expect(await reach(other.path, '10.213.200.2', 8000)).toBe('nothing');
-      expect(await reach(other.path, HOST, 18080)).toBe('nothing');
-      expect(await reach(neighbour, inner.address, 80)).toBe('nothing');
+      expect(await reach(other.path, '10.213.200.2', 8000, BRIEFLY)).toBe('nothing');
+      expect(await reach(other.path, HOST, 18080, BRIEFLY)).toBe('nothing');
+      expect(await reach(neighbour, inner.address, 80, BRIEFLY)).toBe('nothing');
     });
 
     it('without communication between containers keep them apart, and their ports published', async () => {
       const a = await web('quiet', 'hermit', tcpPort(80, 18084));
       const b = await engine.run('quiet');
-      expect(await reach(b.path, a.address, 80)).toBe('nothing');
+      expect(await reach(b.path, a.address, 80, BRIEFLY)).toBe('nothing');
       // Through the host's IP layer instead of the bridge.
       await inside(b.path, 'ip', 'route', 'replace', `${a.address}/32`, 'via', '10.213.4.1');
-      expect(await reach(b.path, a.address, 80)).toBe('nothing');
+      expect(await reach(b.path, a.address, 80, BRIEFLY)).toBe('nothing');
       expect(await reach('', '127.0.0.1', 18084)).toMatch(/^hermit /);
       expect(await reach(b.path, '10.213.200.2', 8000)).toMatch(/^outside /);
     });
@@ -180,14 +180,14 @@ inOwnNamespace(import.meta.url, () => {
         { op: 'sysctl', key: 'ipv4/conf/eth0/route_localnet', value: '1' },
         { op: 'add-route', destination: '127.0.0.1/32', gateway: '10.213.1.1', link: 'eth0' },
       ]);
-      expect(await reach(red.path, '127.0.0.1', 18300)).toBe('nothing');
+      expect(await reach(red.path, '127.0.0.1', 18300, BRIEFLY)).toBe('nothing');
     });
   });
 
   describe('the rules', () => {
     it('come back when somebody flushes them', async () => {
       await inside('', 'nft', 'flush', 'ruleset');
-      expect(await reach(neighbour, HOST, 18080)).toBe('nothing');
+      expect(await reach(neighbour, HOST, 18080, BRIEFLY)).toBe('nothing');
       const driver = (await engine.registry.get('network', 'bridge')).driver as unknown as { verify(): Promise<boolean> };
       expect(await driver.verify()).toBe(false);
       expect(await driver.verify()).toBe(true);
@@ -198,7 +198,7 @@ inOwnNamespace(import.meta.url, () => {
       const before = await inside('', 'nft', 'list', 'table', 'ip', 'gantry-nett0001');
       await engine.die();
       expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
-      expect(await reach(neighbour, '10.213.1.2', 80)).toBe('nothing');
+      expect(await reach(neighbour, '10.213.1.2', 80, BRIEFLY)).toBe('nothing');
       await engine.start();
       const flat = (text: string): string[] =>
         text

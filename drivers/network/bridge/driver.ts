@@ -188,6 +188,10 @@ export class BridgeDriver implements NetworkDriver {
       reservation.release();
       throw error;
     }
+    // Where frames of a bridge pass the IP layer's hooks (br_netfilter), a container that calls its own published port is
+    // answered on the bridge already, by the port that the frame came from.
+    if (this.settled && reservation.ports.length > 0)
+      await this.env.host.net.configure('', [{ op: 'set-link', name: this.names.veth(endpointId), hairpin: true }]);
     // A sender that tried before has a tracked flow to nowhere, and would keep it by trying.
     if (this.settled)
       for (const port of reservation.ports)

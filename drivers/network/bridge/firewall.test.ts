@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { type FirewallNetwork, firewallTable, listingOf, networkElements, portElements, sameListing, setsOf } from './firewall.js';
+
+const red: FirewallNetwork = { bridge: 'br-red', subnet: '10.213.1.0/24', internal: false, icc: true, masquerade: true };
+const closed: FirewallNetwork = { bridge: 'br-closed', subnet: '10.213.2.0/24', internal: true, icc: true, masquerade: true };
+const quiet: FirewallNetwork = { bridge: 'br-quiet', subnet: '10.213.3.0/24', internal: false, icc: false, masquerade: false };
+const web = {
+  address: '10.213.1.2',
+  ports: [
+    { protocol: 'tcp', containerPort: 80, hostIp: '0.0.0.0', hostPort: 8080 },
+    { protocol: 'udp', containerPort: 53, hostIp: '127.0.0.1', hostPort: 5353 },
+  ],
+} as const;
+
+describe('the firewall of bridge networks', () => {
+  it('has the same rules for no network as for many', () => {
+    const none = listingOf(firewallTable('t', [], []));
+    const many = listingOf(firewallTable('t', [red, closed, quiet], [web]));
+    expect(none.chains).toEqual(many.chains);
+    expect(Object.values(none.sets).flat()).toEqual([]);
+  });
+
+  it('says what each network may', () => {
+    expect(listingOf(firewallTable('t', [red, closed, quiet], [])).sets).toMatchObject({
+      bridges: ['br-closed', 'br-quiet', 'br-red'],
+      internal: ['br-closed'],
+      inside: ['br-closed . br-closed : accept', 'br-quiet . br-quiet : drop', 'br-red . br-red : accept'],
+      subnets: ['10.213.1.0/24', '10.213.2.0/24', '10.213.3.0/24'],
+      masquerade: ['10.213.1.0/24'],
+    });
+  });
+
+  it('keeps ports of one address apart from those of all', () => {
+    expect(listingOf(firewallTable('t', [red], [web])).sets).toMatchObject({
+      'published-any': ['tcp . 8080 : 10.213.1.2 . 80'],
+      published: ['127.0.0.1 . udp . 5353 : 10.213.1.2 . 53'],
+    });
+  });
+
+  it('changes by exactly the elements that the whole table has of a network or an endpoint', () => {
+    const total = setsOf(networkElements(quiet)).length + setsOf(portElements(web)).length;
+    expect(total).toBe(5);
+    const before = listingOf(firewallTable('t', [red], []));
+    const after = listingOf(firewallTable('t', [red], [web]));
+    for (const { name, elements } of setsOf(portElements(web)))
+      expect(after.sets[name]?.length).toBe((before.sets[name]?.length ?? 0) + elements.length);
+  });
+
+  it('drops what is private before it opens what is public', () => {
+    const chains = listingOf(firewallTable('t', [red], [web])).chains;
+    const filter = chains['filter'] ?? [];
+    expect(filter.indexOf('out of an internal network')).toBeLessThan(filter.indexOf('published ports'));
+    expect(filter.at(-1)).toBe('into a network');
+    expect(chains['prerouting']?.[0]).toBe('internal networks reach no published port');
+  });
+
+  it('sees any difference from what the kernel says', () => {
+    const listing = listingOf(firewallTable('t', [red], [web]));
+    expect(sameListing(listing, structuredClone(listing))).toBe(true);
+    expect(sameListing(listing, { ...listing, chains: { ...listing.chains, filter: [] } })).toBe(false);
+    expect(sameListing(listing, { ...listing, sets: { ...listing.sets, bridges: ['br-red', 'br-x'] } })).toBe(false);
+  });
+});
