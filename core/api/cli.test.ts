@@ -143,6 +143,10 @@ describe.skipIf(!DOCKER)('the docker CLI', () => {
     expect((await docker(['diff', 'web'])).out).toBe('C /etc\nA /etc/x\nD /etc/y\n');
   });
 
+  it('finds out that there is no object of a name', async () => {
+    expect(await docker(['inspect', 'ghost'])).toMatchObject({ code: 1, err: expect.stringContaining('No such object: ghost') });
+  });
+
   it('exits with 125 when the engine refuses', async () => {
     services.container();
     const run = await docker(['run', '--name', 'web', 'busybox', 'true']);

@@ -483,6 +483,13 @@ describe('the listeners', () => {
     agent.destroy();
   });
 
+  it('answer what is no HTTP with 400', async () => {
+    const raw = await client();
+    raw.send('hello there\r\n\r\n');
+    await raw.until(() => raw.ended);
+    expect(raw.answer.head).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
   it('refuse web pages and strange host names on TCP', async () => {
     const address = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
     const get = async (headers: Record<string, string>): Promise<number> => {

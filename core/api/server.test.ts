@@ -102,7 +102,6 @@ describe('errors', () => {
       ['POST', '/session', 'BuildKit session'],
       ['POST', '/grpc', 'BuildKit gRPC'],
       ['POST', '/plugins/pull', 'managed plugins'],
-      ['GET', '/plugins/vieux/sshfs/json', 'managed plugins'],
       ['GET', '/containers/x/checkpoints', 'container checkpoints'],
       ['POST', '/swarm/init', 'swarm mode'],
       ['GET', '/images/library/x/attestations', 'image attestations'],
@@ -112,6 +111,10 @@ describe('errors', () => {
       expect((json as { message: string }).message).toContain(name);
     }
     expect((await api.get('/plugins')).json).toEqual([]);
+    expect(await api.get('/plugins/vieux/sshfs:latest/json')).toMatchObject({
+      status: 404,
+      json: { message: 'plugin "vieux/sshfs:latest" not found' },
+    });
     expect((await api.post('/build/prune')).json).toEqual({ CachesDeleted: null, SpaceReclaimed: 0 });
   });
 

@@ -240,10 +240,13 @@ class Listeners implements ApiServer {
       connection.once('close', () => this.connections.delete(connection));
     });
     acceptUpgrades(server, this.handler as (request: unknown, response: unknown) => void);
-    server.on('clientError', (error, stream) => {
+    server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
+      // What the parser refuses gets an answer; a connection that broke cannot.
+      if (!error.code?.startsWith('HPE_') || !stream.writable) return stream.destroy();
       this.log.debug('a client was not understood', { error: error.message });
-      if (stream.writable) stream.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-      else stream.destroy();
+      stream.end(
+        `HTTP/1.1 ${error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request'}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+      );
     });
     return server as Server;
   }

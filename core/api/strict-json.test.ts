@@ -5,7 +5,7 @@ import { decodeRegistryAuth } from './registry-auth.js';
 import { parseStrictJson } from './strict-json.js';
 import { rewriteUrl, targetOf } from './version.js';
 import type { IncomingMessage } from 'node:http';
-import { EngineError } from '../contracts/errors.js';
+import { EngineError, kindOf } from '../contracts/errors.js';
 
 const attempt = <T>(work: () => T): { value: T } | { error: unknown } => {
   try {
@@ -57,7 +57,7 @@ describe('what strangers send', () => {
         if ('value' in strict) expect(strict.value).toEqual(JSON.parse(text));
         else expect(strict.error).toBeInstanceOf(EngineError);
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     );
   });
 
@@ -67,14 +67,14 @@ describe('what strangers send', () => {
       fc.property(odd, (text) => {
         for (const work of [() => decodeFilters(text, ['label']), () => decodeRegistryAuth(text)]) {
           const result = attempt<unknown>(work);
-          if ('error' in result) expect(result.error).toMatchObject({ kind: 'invalid-parameter' });
+          if ('error' in result && kindOf(result.error) !== 'invalid-parameter') throw result.error;
         }
         const raw = { url: `/images/${text}/json` } as IncomingMessage;
         expect(rewriteUrl(raw)).toMatch(/^\//);
         const { refusal } = targetOf(raw);
-        if (refusal) expect(refusal).toMatchObject({ kind: 'invalid-parameter' });
+        if (refusal && kindOf(refusal) !== 'invalid-parameter') throw refusal;
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 });

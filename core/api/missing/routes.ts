@@ -13,13 +13,6 @@ const MISSING: readonly (readonly [string, readonly HTTPMethods[], string])[] = 
   ['/plugins/privileges', ['GET'], 'managed plugins'],
   ['/plugins/pull', ['POST'], 'managed plugins'],
   ['/plugins/create', ['POST'], 'managed plugins'],
-  ['/plugins/:name/json', ['GET'], 'managed plugins'],
-  ['/plugins/:name', ['DELETE'], 'managed plugins'],
-  ['/plugins/:name/enable', ['POST'], 'managed plugins'],
-  ['/plugins/:name/disable', ['POST'], 'managed plugins'],
-  ['/plugins/:name/push', ['POST'], 'managed plugins'],
-  ['/plugins/:name/set', ['POST'], 'managed plugins'],
-  ['/plugins/:name/upgrade', ['POST'], 'managed plugins'],
 ];
 
 /** What only a swarm manager answers. */
@@ -49,6 +42,16 @@ const SWARM: readonly (readonly [string, readonly HTTPMethods[]])[] = [
   ['/configs/:id', ['GET', 'DELETE']],
   ['/configs/:id/update', ['POST']],
   ['/volumes/:name', ['PUT']],
+];
+
+const NAMED_PLUGIN: readonly (readonly [HTTPMethods, string])[] = [
+  ['GET', '/plugins/:name/json'],
+  ['DELETE', '/plugins/:name'],
+  ['POST', '/plugins/:name/enable'],
+  ['POST', '/plugins/:name/disable'],
+  ['POST', '/plugins/:name/push'],
+  ['POST', '/plugins/:name/set'],
+  ['POST', '/plugins/:name/upgrade'],
 ];
 
 const NO_SWARM =
@@ -81,6 +84,16 @@ export function missingRoutes(app: FastifyInstance): void {
   }
   // No plugin is managed by the engine, which is a true answer to the question for all of them.
   app.get('/plugins', () => []);
+  // Nor is there one of any name. Clients that look for an object of unknown kind ask here, too, and go on after a 404.
+  for (const [method, url] of NAMED_PLUGIN) {
+    app.route<{ Params: { name: string } }>({
+      method,
+      url,
+      handler: ({ params }) => {
+        throw new EngineError('not-found', `plugin ${JSON.stringify(params.name)} not found`);
+      },
+    });
+  }
   // There is no build cache, so it is pruned: `docker system prune` asks for it last and fails as a whole otherwise.
   app.post('/build/prune', () => ({ CachesDeleted: null, SpaceReclaimed: 0 }));
 }
