@@ -87,8 +87,8 @@ describe.skipIf(reason)(`containers while the daemon is away${reason ? ` (skippe
       expect(other.docker(['ps', '--format', '{{.Names}}']).stdout.trim()).toBe('there');
       expect(ok('exec', 'here', 'echo', 'undisturbed')).toBe('undisturbed');
     } finally {
+      ok('rm', '-f', 'here');
       expect(await other.stop()).toEqual({});
     }
-    ok('rm', '-f', 'here');
   });
 });
