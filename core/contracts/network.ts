@@ -91,5 +91,6 @@ export interface NetworkDriver {
    * then the kernel's former state serves the live endpoints, and a port that somebody took meanwhile is no error.
    */
   settle(): Promise<void>;
+  /** The daemon stops. What live endpoints use stays; where there is none, what the networks made is taken away and comes back with `createNetwork`. */
   close(): Promise<void>;
 }

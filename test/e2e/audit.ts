@@ -18,36 +18,44 @@ function lines(command: string, args: readonly string[]): string[] {
   return (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n').filter((line) => line !== '');
 }
 
-function cgroupsBelow(folder: string, match: RegExp, found: string[], depth = 0): void {
+/** Cgroups below `parent` in every hierarchy, whichever version. */
+function cgroupsBelow(folder: string, parent: string, found: string[], depth = 0): void {
   if (depth > 4) return;
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (!entry.isDirectory()) continue;
     const path = join(folder, entry.name);
-    if (match.test(path)) found.push(path.slice(CGROUP_ROOT.length));
-    cgroupsBelow(path, match, found, depth + 1);
+    if (path.includes(`${parent}/`)) found.push(path.slice(CGROUP_ROOT.length));
+    cgroupsBelow(path, parent, found, depth + 1);
   }
 }
 
+/** What is an engine's own: its folder, the word in its kernel names, and the parent of its cgroups. */
+export interface Footprint {
+  readonly folder: string;
+  readonly instance: string;
+  readonly cgroupParent: string;
+}
+
 /**
- * Takes stock of this machine. `root` limits mounts, processes and namespaces to one engine's folders, since other things go on
- * meanwhile; links, tables and cgroups are told apart by the words that the engine puts into their names.
+ * Takes stock of what one engine has in the kernel. Other things go on meanwhile on this machine, so that everything is told apart
+ * by the words that the engine puts into its names.
  */
-export function kernelState(root: string): KernelState {
+export function kernelState({ folder, instance, cgroupParent }: Footprint): KernelState {
   const cgroups: string[] = [];
   try {
-    cgroupsBelow(CGROUP_ROOT, /\/gantry(\/|$)/, cgroups);
+    cgroupsBelow(CGROUP_ROOT, cgroupParent, cgroups);
   } catch {
     // a cgroup that ended while it was listed
   }
   const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .filter((line) => line.includes(root));
+    .filter((line) => line.includes(folder));
   const processes = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        return command.includes(root) ? [command.slice(0, 160)] : [];
+        return command.includes(folder) ? [command.slice(0, 160)] : [];
       } catch {
         return [];
       }
@@ -58,16 +66,19 @@ export function kernelState(root: string): KernelState {
       .filter((line) => line.includes(' - nsfs '))
       .map((line) => line.split(' ')[4] ?? '')
       .sort(),
-    links: lines('ip', ['-br', 'link'])
-      .map((line) => line.split(/[\s@]/)[0] ?? '')
+    links: lines('ip', ['-o', 'link'])
+      .filter((line) => line.includes(`gantry-${instance}:`))
+      .map((line) => line.split(': ')[1] ?? '')
       .sort(),
-    tables: lines('nft', ['list', 'tables']).sort(),
+    tables: lines('nft', ['list', 'tables'])
+      .filter((line) => line.includes(instance))
+      .sort(),
     cgroups: cgroups.sort(),
     processes: processes.sort(),
   };
 }
 
-/** What `after` has that `before` had not. Empty lists when nothing was left behind. */
+/** What `after` has that `before` had not. Empty when nothing was left behind. */
 export function leftBehind(before: KernelState, after: KernelState): Partial<KernelState> {
   const left: Record<string, string[]> = {};
   for (const key of Object.keys(after) as (keyof KernelState)[]) {

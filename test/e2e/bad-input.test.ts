@@ -92,14 +92,14 @@ describe.skipIf(reason)(`bad input${reason ? ` (skipped: ${reason})` : ''}`, () 
     trial = await openTrial();
   });
   beforeEach(() => {
-    before = kernelState(trial.engine.folder);
+    before = kernelState(trial.engine.footprint);
     records = recorded();
   });
   afterEach(async () => {
-    let left = leftBehind(before, kernelState(trial.engine.folder));
+    let left = leftBehind(before, kernelState(trial.engine.footprint));
     for (let i = 0; i < 50 && Object.keys(left).length > 0; i++) {
       await new Promise((done) => setTimeout(done, 20));
-      left = leftBehind(before, kernelState(trial.engine.folder));
+      left = leftBehind(before, kernelState(trial.engine.footprint));
     }
     expect(left).toEqual({});
     expect(recorded()).toBe(records);

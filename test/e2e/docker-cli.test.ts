@@ -77,7 +77,13 @@ describe.skipIf(reason)(`the stock docker CLI${reason ? ` (skipped: ${reason})` 
       const id = ok('run', '-d', '--memory', '64m', '--cpus', '0.5', '--pids-limit', '50', trial.image, 'sleep', '100');
       const config = JSON.parse(ok('inspect', '-f', '{{json .HostConfig}}', id)) as Record<string, unknown>;
       expect(config).toMatchObject({ Memory: 64 << 20, NanoCpus: 500_000_000, PidsLimit: 50 });
-      const seen = ok('exec', id, 'sh', '-c', 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true');
+      const seen = ok(
+        'exec',
+        id,
+        'sh',
+        '-c',
+        'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true',
+      );
       expect(seen).toBe(String(64 << 20));
       ok('rm', '-f', id);
     });

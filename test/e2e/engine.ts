@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type KernelState, kernelState, leftBehind } from './audit.js';
+import { type Footprint, type KernelState, kernelState, leftBehind } from './audit.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -15,6 +16,18 @@ export function whyNoEngine(): string | undefined {
   return undefined;
 }
 
+/** An engine leaves its parent cgroup where it is, as dockerd does; a test does not. One that is not empty stays and is found by the next audit. */
+function removeEmptyCgroups(parent: string): void {
+  const root = '/sys/fs/cgroup';
+  for (const place of [root, ...readdirSync(root).map((name) => join(root, name))]) {
+    try {
+      rmdirSync(join(place, parent));
+    } catch {
+      // not there, or in use
+    }
+  }
+}
+
 let engines = 0;
 
 /** One daemon of its own: data root, run-time root, bridge and socket are in a new folder and go with it. */
@@ -23,6 +36,7 @@ export class Engine {
     readonly folder: string,
     readonly socket: string,
     private readonly flags: readonly string[],
+    readonly footprint: Footprint,
     private readonly before: KernelState,
   ) {}
 
@@ -32,20 +46,26 @@ export class Engine {
 
   static async start(flags: readonly string[] = []): Promise<Engine> {
     const folder = mkdtempSync('/tmp/gantry-e2e-');
-    const before = kernelState(folder);
+    const at = flags.indexOf('--data-root');
+    const dataRoot = at < 0 ? join(folder, 'data') : (flags[at + 1] ?? '');
+    const instance = createHash('sha256').update(dataRoot).digest('hex').slice(0, 8);
+    const footprint = { folder, instance, cgroupParent: `/${basename(folder)}` };
+    const before = kernelState(footprint);
     const number = (process.pid * 7 + engines++) % 200;
     const socket = join(folder, 'gantry.sock');
     const standard = [
       '--host',
       `unix://${socket}`,
       '--data-root',
-      join(folder, 'data'),
+      dataRoot,
       '--exec-root',
       join(folder, 'run'),
       '--pidfile',
       join(folder, 'pid'),
       '--config-file',
       '/dev/null',
+      '--cgroup-parent',
+      footprint.cgroupParent,
     ];
     const network = flags.includes('--bridge')
       ? []
@@ -57,7 +77,7 @@ export class Engine {
           '--default-address-pool',
           `base=10.${120 + (number >> 4)}.0.0/16,size=24`,
         ];
-    const engine = new Engine(folder, socket, [...standard, ...network, ...flags], before);
+    const engine = new Engine(folder, socket, [...standard, ...network, ...flags], footprint, before);
     await engine.up();
     return engine;
   }
@@ -114,19 +134,20 @@ export class Engine {
       if (ids.length > 0) this.docker(['rm', '-f', '-v', ...ids]);
     }
     await this.down();
-    let left = leftBehind(this.before, kernelState(this.folder));
+    let left = leftBehind(this.before, kernelState(this.footprint));
     // A shim ends a moment after it told of its container's end.
     for (let i = 0; i < 50 && Object.keys(left).length > 0; i++) {
       await new Promise((done) => setTimeout(done, 40));
-      left = leftBehind(this.before, kernelState(this.folder));
+      left = leftBehind(this.before, kernelState(this.footprint));
     }
+    removeEmptyCgroups(this.footprint.cgroupParent);
     if (!readFileSync('/proc/self/mountinfo', 'utf8').includes(this.folder)) rmSync(this.folder, { recursive: true, force: true });
     return left;
   }
 
   /** What is in the kernel now beyond what was there before this engine. */
   left(): Partial<KernelState> {
-    return leftBehind(this.before, kernelState(this.folder));
+    return leftBehind(this.before, kernelState(this.footprint));
   }
 
   /** The stock docker CLI against this engine. */

@@ -72,7 +72,9 @@ describe.skipIf(reason)(`a daemon that is killed at any point${reason ? ` (skipp
         // Whatever state the object is in, it can be removed, and then it is gone.
         const state = engine.docker(['inspect', '-f', '{{.State.Status}}', name]);
         if (state.code === 0) {
-          expect(['created', 'running', 'exited'], `${operation}, round ${round}, seed ${seed}\n${engine.log.slice(-3000)}`).toContain(state.stdout.trim());
+          expect(['created', 'running', 'exited'], `${operation}, round ${round}, seed ${seed}\n${engine.log.slice(-3000)}`).toContain(
+            state.stdout.trim(),
+          );
           ok('rm', '-f', '-v', name);
         } else if (operation === 'start' || operation === 'exec' || operation === 'stop') {
           expect.fail(`${operation} lost its container in round ${round} (seed ${seed}): ${state.stderr}\n${engine.log.slice(-3000)}`);

@@ -247,15 +247,28 @@ export class BridgeDriver implements NetworkDriver {
     }
   }
 
-  /** Kernel state and published ports stay: containers go on while no daemon runs. */
+  /**
+   * Kernel state and published ports stay: containers go on while no daemon runs. Where nobody is left to go on, the bridges and
+   * the table are taken away; they come back with the networks.
+   */
   async close(): Promise<void> {
     clearInterval(this.timer);
     await Promise.all([...this.deletions, this.changes.catch(() => undefined)]);
-    for (const network of this.networks.values())
-      for (const endpoint of network.endpoints.values()) {
+    const networks = [...this.networks.values()];
+    for (const { endpoints } of networks)
+      for (const endpoint of endpoints.values()) {
         endpoint.reservation?.release();
         endpoint.reservation = undefined;
       }
+    if (networks.some(({ endpoints }) => endpoints.size > 0)) return;
+    const { net } = this.env.host;
+    const present = new Set((await net.links('')).filter(({ alias }) => this.names.idOf(alias) !== undefined).map(({ name }) => name));
+    const bridges = networks
+      .filter(({ bridge }) => present.has(bridge))
+      .map(({ bridge }): NetStep => ({ op: 'delete-link', name: bridge }));
+    if (bridges.length > 0) await net.configure('', bridges);
+    if (networks.length > 0) await net.nft('', [{ op: 'delete-table', table: this.names.table }]);
+    this.networks.clear();
   }
 
   /** Returns whether the bridge was made just now. */
