@@ -290,16 +290,15 @@ async function makeVolumes(room: ContainerRoom, id: string, drafts: readonly Mou
       points.push(point);
       continue;
     }
-    let { name, driver } = point;
     if (volume) {
-      const made = await room.volumes.create({ name, driver, options: volume.options, labels: volume.labels });
-      ({ name, driver } = made);
-      if (point.anonymous) undo.push('remove an anonymous volume', () => room.volumes.remove(name, { force: true }));
-      points.push({ ...point, name, driver, source: made.mountpoint });
+      const made = await room.volumes.create({ name: point.name, driver: point.driver, ...volume, container: id });
+      if (point.anonymous) undo.push('remove an anonymous volume', () => room.volumes.remove(made.name, { force: true }));
+      points.push({ ...point, name: made.name, driver: made.driver, source: made.mountpoint });
     } else {
+      await room.volumes.reference(point.name, id);
       points.push(point);
     }
-    await room.volumes.reference(name, id);
+    const { name } = points.at(-1) ?? point;
     undo.push('let go of a volume', () => room.volumes.dereference(name, id));
   }
   return points;

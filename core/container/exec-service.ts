@@ -179,7 +179,7 @@ export class ExecService implements Execs {
     const live = this.room.live.get(id);
     if (state.status === 'paused') throw conflict(`container ${id} is paused, unpause the container before exec`);
     if (state.status === 'restarting') throw conflict(`container ${id} is restarting, wait until the container is running`);
-    if (!live) throw conflict(`container ${id} is not running`);
+    if (!live || state.status !== 'running') throw conflict(`container ${id} is not running`);
     return live;
   }
 

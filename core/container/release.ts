@@ -1,4 +1,4 @@
-import { messageOf } from '../contracts/errors.js';
+import { isKind, messageOf } from '../contracts/errors.js';
 import type { Container } from './container.js';
 import type { ContainerRoom } from './room.js';
 
@@ -13,6 +13,8 @@ export async function releaseContainer(room: ContainerRoom, container: Container
     try {
       await work();
     } catch (error) {
+      // What is gone needs no release: a removal that was cut off comes this way again.
+      if (isKind(error, 'not-found')) return;
       clean = false;
       room.log.warn('releasing a container: a step failed', { container: id, step: what, error: messageOf(error) });
     }

@@ -20,6 +20,8 @@ const LOST_EXIT_CODE = 255;
  */
 export class Restoration {
   private readonly found = new Map<string, FoundTask>();
+  /** Not running, but something of them may be left. */
+  private readonly leftovers = new Set<string>();
   /** Nobody could say whether they run. */
   private readonly unknown = new Set<string>();
   private intents: Intent[] = [];
@@ -34,7 +36,9 @@ export class Restoration {
     const { room } = this;
     this.intents = room.journal.pending().filter(({ kind }) => kind.startsWith('container.'));
     const halfStarted = new Set(this.intents.filter(({ kind }) => kind === 'container.start').map(({ subject }) => subject));
-    const candidates = room.store.list().filter(({ id, state }) => isRunning(state.status) || halfStarted.has(id));
+    // A bundle is the last that goes: where there is one, a cleanup was cut off, or files were being copied.
+    const bundles = new Set(await names(room.paths.bundles));
+    const candidates = room.store.list().filter(({ id, state }) => isRunning(state.status) || halfStarted.has(id) || bundles.has(id));
     await Promise.all(candidates.map((container) => this.find(container, halfStarted.has(container.id))));
     const running = [...this.found].filter(([, found]) => found.state === 'running').map(([id]) => id);
     return new Set([...running, ...this.unknown]);
@@ -46,12 +50,13 @@ export class Restoration {
     try {
       const { driver } = await room.drivers.get('runtime', container.runtime);
       const found = await driver.find({ id, bundle: room.paths.bundle(id), stateDir: room.paths.task(id) });
-      if (halfStarted) {
-        // The start was never answered: whoever asked knows nothing of it and will ask again.
-        if (found.state !== 'absent') await found.task.delete();
+      if (!halfStarted && container.state.status !== 'restarting' && isRunning(container.state.status)) {
+        this.found.set(id, found);
         return;
       }
-      this.found.set(id, found);
+      // A start that was never answered: whoever asked knows nothing of it and will ask again. Or an end that is recorded already.
+      if (found.state !== 'absent') await found.task.delete();
+      this.leftovers.add(id);
     } catch (error) {
       // "Cannot tell" is not "dead": nothing of it is touched, and the record stays as it is.
       room.log.error('cannot tell whether a container still runs', { container: id, error: messageOf(error) });
@@ -75,6 +80,7 @@ export class Restoration {
     }
     await this.removeOrphans();
     this.found.clear();
+    this.leftovers.clear();
     this.intents = [];
   }
 
@@ -86,8 +92,6 @@ export class Restoration {
       if (intent.kind === 'container.create' && !container) {
         await room.layers.removeWritable(id);
         await room.host.files.removeTree(room.paths.folder(id));
-      } else if (intent.kind === 'container.start' && container) {
-        await releaseContainer(room, container);
       }
       room.journal.end(intent);
     } catch (error) {
@@ -101,6 +105,7 @@ export class Restoration {
     const container = room.store.byFullId(id);
     if (!container || this.unknown.has(id)) return;
     const { status } = container.state;
+    if (this.leftovers.has(id)) await releaseContainer(room, container);
     if (status === 'removing') {
       await finishRemoval(room, container, container.hostConfig.autoRemove);
       return;
@@ -116,6 +121,7 @@ export class Restoration {
       const exit = found.state === 'exited' ? found.exit : { code: LOST_EXIT_CODE, at: Date.now(), oomKilled: false };
       const delay = supervision.restartDelay(container, exit, 0);
       supervision.recordExit(id, exit, delay === undefined ? 'exited' : 'restarting');
+      supervision.publishExit(id, exit);
       if (delay !== undefined) supervision.scheduleRestart(id, delay);
     } else if (status === 'restarting') {
       supervision.scheduleRestart(id, 0);

@@ -84,6 +84,10 @@ export class Supervision {
   private async finish(id: string, live: LiveContainer, exit: Exit): Promise<void> {
     const container = this.room.store.byFullId(id);
     if (!container || this.room.live.get(id) !== live) return;
+    // The record first: with the task goes the only other place that knows the exit code. A cleanup that a crash cuts off is
+    // found by the bundle, which goes last.
+    const delay = this.restartDelay(container, exit, performance.now() - live.since);
+    this.recordExit(id, exit, delay === undefined ? 'exited' : 'restarting');
     failpoint('container.exit.1');
     await live.task.delete().catch((error: unknown) => {
       this.room.log.warn('deleting a task failed', { container: id, error: messageOf(error) });
@@ -92,20 +96,24 @@ export class Supervision {
     await releaseContainer(this.room, container);
     failpoint('container.exit.3');
     this.room.live.delete(id);
-    const delay = this.restartDelay(container, exit, performance.now() - live.since);
-    this.recordExit(id, exit, delay === undefined ? 'exited' : 'restarting');
+    this.publishExit(id, exit);
     live.end();
     this.room.live.exited(id, { exitCode: exit.code, error: undefined });
     if (delay !== undefined) this.scheduleRestart(id, delay);
     else if (container.hostConfig.autoRemove) setImmediate(() => void this.autoRemove(id));
   }
 
-  /** Writes how a container ended and tells of it. Also for one that ended while no daemon watched. */
+  /** Writes how a container ended. Also for one that ended while no daemon watched. */
   recordExit(id: string, exit: Exit, status: 'exited' | 'restarting'): void {
-    const container = this.room.store.update(id, ({ state }) => ({
+    this.room.store.update(id, ({ state }) => ({
       state: { ...state, status, pid: 0, exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: rfc3339FromMs(exit.at) },
       execIds: [],
     }));
+  }
+
+  /** Tells how a container ended, once nothing of it is left. */
+  publishExit(id: string, exit: Exit): void {
+    const container = this.room.store.byFullId(id);
     if (!container) return;
     if (exit.oomKilled) this.room.publish(container, 'oom');
     const seconds = (nowNanoseconds() - parseTime(container.state.startedAt)) / 1_000_000_000n;

@@ -34,7 +34,7 @@ export class VolumeService implements Volumes {
   private readonly mounted = new Map<string, Map<string, { path: string; count: number }>>();
 
   constructor(
-    @inject(Tokens.Database) db: Database,
+    @inject(Tokens.Database) private readonly db: Database,
     @inject(Tokens.Journal) private readonly journal: Journal,
     @inject(Tokens.Drivers) private readonly drivers: DriverRegistry,
     @inject(Tokens.Events) private readonly events: Events,
@@ -71,7 +71,10 @@ export class VolumeService implements Volumes {
       const known = this.store.get(name);
       if (known) {
         // Other options for the same name are ignored, as every client of Docker's expects.
-        if (known.driver === driverName) return known;
+        if (known.driver === driverName) {
+          if (request.container !== undefined) this.store.addReference(name, request.container);
+          return known;
+        }
         throw conflict(`create ${name}: conflict: volume name must be unique`);
       }
       const driver = await this.driver(driverName);
@@ -91,8 +94,11 @@ export class VolumeService implements Volumes {
           mountpoint: info.mountpoint,
           anonymous: anonymous || Object.hasOwn(request.labels, ANONYMOUS),
         };
-        this.store.put(volume);
-        this.journal.end(intent);
+        this.db.transaction(() => {
+          this.store.put(volume);
+          if (request.container !== undefined) this.store.addReference(name, request.container);
+          this.journal.end(intent);
+        });
         this.publish(volume, 'create');
         return volume;
       } catch (error) {

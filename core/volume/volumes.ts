@@ -16,6 +16,8 @@ export interface CreateVolumeRequest {
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
+  /** A container that names it from the start, as by {@link Volumes.reference}: no crash can come between. */
+  readonly container?: string;
 }
 
 export type VolumeFilters = ReadonlyMap<string, readonly string[]>;
