@@ -12,6 +12,7 @@ import type { ProgressSink } from './progress.js';
 import type { Registry } from './registry.js';
 import type { FetchedManifest, RegistryClient } from './registry-client.js';
 import { RegistryError } from './registry-error.js';
+import { isBusy, retrying } from './retry.js';
 
 /** An image whose blobs are in the store and whose layers are unpacked, all held by the pull's owner. Nobody can see it yet. */
 export interface PulledImage {
@@ -65,13 +66,14 @@ export class Puller {
     private readonly layers: Layers,
     private readonly registry: Registry,
     private readonly downloads: Downloads,
+    private readonly options: { attempts: number; backoff: number },
   ) {}
 
   async pull(clients: readonly RegistryClient[], request: PullRequest, progress: ProgressSink, signal: AbortSignal): Promise<PulledImage> {
     const { reference, owner } = request;
     const tagOrDigest = reference.digest ?? reference.tag ?? 'latest';
     const { client, result: top } = await this.registry
-      .firstWorking(clients, (one) => one.manifest(tagOrDigest, signal))
+      .firstWorking(clients, (one) => this.manifest(one, tagOrDigest, signal))
       .catch((error: unknown) => {
         throw pullError(error, reference);
       });
@@ -117,6 +119,12 @@ export class Puller {
     }
   }
 
+  /** A registry that cannot be reached is told at once, for somebody waits for the first line; one that is busy is asked again. */
+  private manifest(client: RegistryClient, tagOrDigest: string, signal: AbortSignal): Promise<FetchedManifest> {
+    const { attempts, backoff } = this.options;
+    return retrying({ attempts, backoff, signal, retry: isBusy }, () => client.manifest(tagOrDigest, signal));
+  }
+
   /** From what the name stands for to the manifest of one platform. An index may point at another one, once. */
   private async choose(
     sources: readonly RegistryClient[],
@@ -133,7 +141,7 @@ export class Puller {
       const entry = selectPlatform(parsed, wanted);
       if (!entry) throw new EngineError('not-found', noMatch(wanted));
       const { result } = await this.registry
-        .firstWorking(sources, (one) => one.manifest(entry.digest, signal))
+        .firstWorking(sources, (one) => this.manifest(one, entry.digest, signal))
         .catch((error: unknown) => {
           throw pullError(error, { ...reference, digest: entry.digest });
         });

@@ -8,6 +8,8 @@ export interface RetryOptions {
   /** Milliseconds before the second attempt; doubled for each further one. */
   readonly backoff: number;
   readonly signal: AbortSignal;
+  /** Which failures may pass; {@link mayRetry} when absent. */
+  readonly retry?: (error: unknown) => boolean;
   /** Called before a wait. */
   readonly onWait?: (milliseconds: number) => void;
 }
@@ -24,6 +26,9 @@ export const mayRetry = (error: unknown): boolean =>
   // A token that expired while bytes flowed: the next attempt gets a new one.
   (error instanceof RegistryError && error.transient);
 
+/** The registry is there and asks us to come later. */
+export const isBusy = (error: unknown): boolean => error instanceof RegistryError && (error.status === 429 || error.status === 503);
+
 /** Tries again what failed for a reason that may pass. The attempts count failures without progress in between: `progressed` starts over. */
 export async function retrying<T>(options: RetryOptions, work: (progressed: () => void) => Promise<T>): Promise<T> {
   let failures = 0;
@@ -33,7 +38,7 @@ export async function retrying<T>(options: RetryOptions, work: (progressed: () =
     } catch (error) {
       if (options.signal.aborted) throw cancelled(options.signal);
       failures++;
-      if (!mayRetry(error) || failures >= options.attempts) throw error;
+      if (!(options.retry ?? mayRetry)(error) || failures >= options.attempts) throw error;
       const asked = error instanceof RegistryError ? error.retryAfter : undefined;
       const wait = asked ?? Math.min(options.backoff * 2 ** (failures - 1), LONGEST_BACKOFF);
       options.onWait?.(wait);

@@ -154,18 +154,18 @@ describe('loading', () => {
   it('reads an OCI layout with compressed layers and names in annotations', async () => {
     const packed = gzipSync(layer);
     const config = configFor(layer);
-    const describe_ = (bytes: Buffer, mediaType: string): object => ({ mediaType, digest: sha256(bytes), size: bytes.length });
+    const describedAs = (bytes: Buffer, mediaType: string): object => ({ mediaType, digest: sha256(bytes), size: bytes.length });
     const manifest = Buffer.from(
       JSON.stringify({
         schemaVersion: 2,
-        config: describe_(config, mediaTypes.ociConfig),
-        layers: [describe_(packed, mediaTypes.ociLayerGzip)],
+        config: describedAs(config, mediaTypes.ociConfig),
+        layers: [describedAs(packed, mediaTypes.ociLayerGzip)],
       }),
     );
     const index = {
       schemaVersion: 2,
       manifests: [
-        { ...describe_(manifest, mediaTypes.ociManifest), annotations: { 'org.opencontainers.image.ref.name': 'host.example/a:b' } },
+        { ...describedAs(manifest, mediaTypes.ociManifest), annotations: { 'org.opencontainers.image.ref.name': 'host.example/a:b' } },
       ],
     };
     const blob = (bytes: Buffer): string => `blobs/sha256/${sha256(bytes).slice(7)}`;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mediaTypes } from '@gantry/core/content/media-types.js';
+import { EngineError } from '@gantry/core/contracts/errors.js';
 import { ImageRoom, nothingLeft, putImage, type PutImage } from '@gantry/test/fakes/image-room.js';
 import { FakeRegistry, type Fault } from '@gantry/test/fakes/registry.js';
 
@@ -48,6 +49,17 @@ describe('a pull', () => {
     ]);
     expect(registry.seen(/^GET .*blobs/)).toHaveLength(3);
     expect(room.layers.unpacks).toBe(2);
+  });
+
+  it('fails before its first line when the storage driver is none', async () => {
+    putImage(registry, 'app', 'v', small);
+    room.layers.prepare = () => Promise.reject(new EngineError('not-found', 'no such storage driver: x'));
+    const lines: unknown[] = [];
+    const request = { name: `${registry.host}/app:v`, tag: '', platform: undefined, auth: undefined, storageDriver: 'x' };
+    await expect(room.images.pull(request, (line) => lines.push(line), new AbortController().signal)).rejects.toMatchObject({
+      kind: 'not-found',
+    });
+    expect(lines).toEqual([]);
   });
 
   it('makes an image that can be found by all its names, also after a restart', async () => {
@@ -176,6 +188,30 @@ describe('a pull that meets a bad registry', () => {
       { on, ignoreRange: true, times: 1 },
     ];
     await room.pull(`${registry.host}/app:v`);
+    expect(room.images.resolve(image.id).id).toBe(image.id);
+  });
+
+  it('comes again when the registry asks for it', async () => {
+    const image = putImage(registry, 'app', 'v', small);
+    registry.faults = [
+      { on: /GET .*manifests/, status: 429, headers: { 'Retry-After': '0' }, times: 1 },
+      { on: new RegExp(`GET .*${image.layers[0]}`), status: 503, headers: { 'Retry-After': '0' }, times: 1 },
+    ];
+    await room.pull(`${registry.host}/app:v`);
+    expect(room.images.resolve(image.id).id).toBe(image.id);
+  });
+
+  it('gets a new token when the old one ends between two pieces of a blob', async () => {
+    registry.credentials = '';
+    const image = putImage(registry, 'app', 'v', [randomBytes(300_000)]);
+    const on = new RegExp(`GET .*${image.layers[0]}`);
+    registry.faults = [{ on, resetAfter: 100_000, times: 1 }];
+    const pulling = room.pull(`${registry.host}/app:v`);
+    while (registry.seen(/manifests/).length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    registry.tokensGiven.length = 0;
+    await pulling;
+    expect(registry.seen(/GET \/token/)).toHaveLength(2);
     expect(room.images.resolve(image.id).id).toBe(image.id);
   });
 

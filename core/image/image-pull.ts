@@ -61,6 +61,8 @@ export class ImagePull {
   ): Promise<boolean> {
     const driver = request.storageDriver || this.layers.defaultDriver.name;
     return this.registrar.gathering(async (owner) => {
+      // A driver that is unknown or cannot serve here is told before the first line.
+      await this.layers.prepare(driver, [], owner);
       const pulled = await this.puller.pull(
         clients,
         { reference, platform: request.platform, storageDriver: driver, owner },

@@ -10,6 +10,7 @@ import { familiarForm, fullForm, parseReference, tagged, withTagOrDigest } from 
 import { Downloads } from '../distribution/downloads.js';
 import { Puller } from '../distribution/pull.js';
 import { Pusher } from '../distribution/push.js';
+import { RETRY_BACKOFF } from '../distribution/retry.js';
 import { Registry } from '../distribution/registry.js';
 import type { LayerSource, Layers } from '../layer/layers.js';
 import type { Database } from '../state/database.js';
@@ -60,7 +61,11 @@ export class ImageService implements Images {
     this.registrar = new ImageRegistrar(this.store, content, layers, journal, events, log);
     this.registry = new Registry(settings);
     const downloads = new Downloads(host, content, { concurrent: settings.maxConcurrentDownloads, attempts: settings.maxDownloadAttempts });
-    this.pulling = new ImagePull(content, layers, this.registry, new Puller(content, layers, this.registry, downloads), this.registrar);
+    const puller = new Puller(content, layers, this.registry, downloads, {
+      attempts: settings.maxDownloadAttempts,
+      backoff: RETRY_BACKOFF,
+    });
+    this.pulling = new ImagePull(content, layers, this.registry, puller, this.registrar);
     const pusher = new Pusher(content, this.registry, {
       concurrent: settings.maxConcurrentUploads,
       attempts: settings.maxDownloadAttempts,
