@@ -39,6 +39,7 @@ interface FileCalls {
   readFileIn(rootFd: number, path: string, limit: number): Promise<Buffer | undefined>;
   makeDirIn(rootFd: number, path: string): Promise<boolean>;
   makeFileIn(rootFd: number, path: string): Promise<boolean>;
+  makeLinkIn(rootFd: number, path: string, target: string): Promise<boolean>;
   copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
 }
 
@@ -91,5 +92,6 @@ export const files: HostFiles = {
   readFileIn: (rootFd, path, limit) => blamed(calls.readFileIn(rootFd, path, limit)),
   makeDirIn: (rootFd, path) => calls.makeDirIn(rootFd, path),
   makeFileIn: (rootFd, path) => calls.makeFileIn(rootFd, path),
+  makeLinkIn: (rootFd, path, target) => calls.makeLinkIn(rootFd, path, target),
   copyOutOf: (rootFd, path, to) => calls.copyOutOf(rootFd, path, to),
 };

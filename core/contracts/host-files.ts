@@ -112,6 +112,8 @@ export interface HostFiles {
   makeDirIn(rootFd: number, path: string): Promise<boolean>;
   /** Makes an empty file and its missing parent folders unless something is there. */
   makeFileIn(rootFd: number, path: string): Promise<boolean>;
+  /** Makes a symbolic link and its missing parent folders unless something is there. */
+  makeLinkIn(rootFd: number, path: string, target: string): Promise<boolean>;
   /** Copies the content of a folder in the root into a host folder that is empty, ownership and mode of the folder itself included: the copy-up of a new volume. False when there is no such folder. */
   copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
 }

@@ -8,6 +8,7 @@ const SCHEMA = [
      size INTEGER NOT NULL, boot TEXT NOT NULL, PRIMARY KEY (driver, chain)) STRICT, WITHOUT ROWID;
    CREATE TABLE layer_hold (owner TEXT NOT NULL, driver TEXT NOT NULL, chain TEXT NOT NULL, PRIMARY KEY (owner, driver, chain)) STRICT, WITHOUT ROWID;
    CREATE TABLE layer_writable (container TEXT PRIMARY KEY, driver TEXT NOT NULL, snapshot TEXT NOT NULL, chain TEXT, quota INTEGER) STRICT, WITHOUT ROWID`,
+  'CREATE TABLE layer_init (driver TEXT NOT NULL, snapshot TEXT NOT NULL, boot TEXT NOT NULL, PRIMARY KEY (driver, snapshot)) STRICT, WITHOUT ROWID',
 ];
 
 /** One unpacked layer of one driver. */
@@ -19,6 +20,13 @@ export interface SnapshotRecord {
   readonly diff: DiffId;
   readonly blob: Digest;
   readonly size: number;
+  readonly boot: string;
+}
+
+/** The layer between an image and its containers. */
+export interface InitRecord {
+  readonly driver: string;
+  readonly snapshot: SnapshotId;
   readonly boot: string;
 }
 
@@ -93,10 +101,31 @@ export class LayerRecords {
   }
 
   /** What was written before a sync that has just returned is on disk. */
-  markSynced(driver: string, chains: readonly ChainId[]): void {
+  markSynced(snapshots: readonly SnapshotRecord[], inits: readonly InitRecord[]): void {
     this.db.transaction(() => {
-      for (const chain of chains) this.db.run("UPDATE layer_snapshot SET boot = '' WHERE driver = ? AND chain = ?", driver, chain);
+      for (const { driver, chain } of snapshots)
+        this.db.run("UPDATE layer_snapshot SET boot = '' WHERE driver = ? AND chain = ?", driver, chain);
+      for (const { driver, snapshot } of inits)
+        this.db.run("UPDATE layer_init SET boot = '' WHERE driver = ? AND snapshot = ?", driver, snapshot);
     });
+  }
+
+  inits(): InitRecord[] {
+    return this.db
+      .all('SELECT * FROM layer_init')
+      .map((row) => ({ driver: text(row, 'driver'), snapshot: text(row, 'snapshot') as SnapshotId, boot: text(row, 'boot') }));
+  }
+
+  hasInit(driver: string, snapshot: SnapshotId): boolean {
+    return this.db.get('SELECT 1 FROM layer_init WHERE driver = ? AND snapshot = ?', driver, snapshot) !== undefined;
+  }
+
+  addInit(driver: string, snapshot: SnapshotId, boot: string): void {
+    this.db.run('INSERT OR REPLACE INTO layer_init VALUES (?, ?, ?)', driver, snapshot, boot);
+  }
+
+  removeInit(driver: string, snapshot: SnapshotId): void {
+    this.db.run('DELETE FROM layer_init WHERE driver = ? AND snapshot = ?', driver, snapshot);
   }
 
   sizeOf(chain: ChainId): number | undefined {

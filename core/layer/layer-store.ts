@@ -15,11 +15,19 @@ import type { Database } from '../state/database.js';
 import { KeyedLock } from '../state/keyed-lock.js';
 import type { Settings } from '../system/settings.js';
 import { Tokens } from '../tokens.js';
+import { initSnapshotOf, InitLayers } from './init-layers.js';
 import { LayerRecords, type WritableRecord } from './layer-records.js';
 import type { LayerPlace, Layers, LayerSource } from './layers.js';
 import { SnapshotCollector } from './snapshot-collector.js';
-import { type StackedLayer, stackOf, snapshotOf } from './stack.js';
+import { type StackedLayer, stackOf } from './stack.js';
 import { type OnLayer, Unpacker } from './unpack.js';
+
+interface Parts {
+  readonly unpacker: Unpacker;
+  readonly collector: SnapshotCollector;
+  readonly inits: InitLayers;
+  readonly boot: string;
+}
 
 /**
  * Layers as snapshots of storage drivers. A snapshot counts when it has a record; its id follows from driver and chain, so
@@ -31,7 +39,7 @@ export class LayerStore implements Layers {
   private readonly records: LayerRecords;
   private readonly locks = new KeyedLock();
   private selected: Selection | undefined;
-  private parts: { unpacker: Unpacker; collector: SnapshotCollector; boot: string } | undefined;
+  private parts: Parts | undefined;
   private syncing: Promise<void> = Promise.resolve();
 
   constructor(
@@ -51,7 +59,12 @@ export class LayerStore implements Layers {
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     const collector = new SnapshotCollector(this.records, this.drivers, this.log);
     const settled = (driver: string, layer: StackedLayer): Promise<void> => collector.settled(driver, layer.snapshot);
-    this.parts = { boot, collector, unpacker: new Unpacker(this.records, this.content, this.log, boot, settled) };
+    this.parts = {
+      boot,
+      collector,
+      unpacker: new Unpacker(this.records, this.content, this.log, boot, settled),
+      inits: new InitLayers(this.records, this.host, join(this.settings.execRoot, 'layer'), boot),
+    };
     const used = new Set([...this.records.snapshots(), ...this.records.writables()].map((record) => record.driver));
     this.selected = await selectStorageDriver(this.drivers, this.settings.storageDriver, async (name) => used.has(name));
   }
@@ -95,11 +108,12 @@ export class LayerStore implements Layers {
         if (before && (before.driver !== open.name || before.chain !== top?.chain))
           throw conflict(`container ${containerId} has a writable layer already`);
         if (before && (await open.driver.exists(snapshot))) return;
+        const parent = await this.opened.inits.ensure(open, top);
         if (!before) this.records.addWritable({ container: containerId, driver: open.name, snapshot, chain: top?.chain, quota });
         try {
           await open.driver.create(snapshot, {
             writable: true,
-            ...(top === undefined ? {} : { parent: top.snapshot }),
+            parent,
             ...(quota === undefined ? {} : { quota }),
           });
         } catch (error) {
@@ -170,7 +184,7 @@ export class LayerStore implements Layers {
     await collector.collect();
   }
 
-  private get opened(): { unpacker: Unpacker; collector: SnapshotCollector; boot: string } {
+  private get opened(): Parts {
     if (!this.parts) throw new Error('the layer store is not open');
     return this.parts;
   }
@@ -202,25 +216,23 @@ export class LayerStore implements Layers {
     } finally {
       unpin();
     }
-    this.syncLater(open.name);
+    this.syncLater();
   }
 
   /**
    * Nobody waits for the disk: until the sync is done a layer's record carries this boot's id, and after a power cut in
    * between, {@link mendUnsynced} knows that it cannot be trusted.
    */
-  private syncLater(driver: string): void {
-    const unsynced = this.records.snapshots().filter((record) => record.driver === driver && record.boot !== '');
-    if (unsynced.length === 0) return;
+  private syncLater(): void {
+    const snapshots = this.records.snapshots().filter((record) => record.boot !== '');
+    const inits = this.records.inits().filter((record) => record.boot !== '');
+    if (snapshots.length + inits.length === 0) return;
     this.syncing = this.syncing.then(async () => {
       try {
         await this.host.files.sync(join(this.settings.dataRoot, 'storage'));
-        this.records.markSynced(
-          driver,
-          unsynced.map((record) => record.chain),
-        );
+        this.records.markSynced(snapshots, inits);
       } catch (error) {
-        this.log.warn('layers could not be synced', { driver, error: messageOf(error) });
+        this.log.warn('layers could not be synced', { error: messageOf(error) });
       }
     });
   }
@@ -249,9 +261,16 @@ export class LayerStore implements Layers {
         this.log.error('a layer is lost until its image is pulled again', { chain: suspect.chain, error: messageOf(error) });
       }
     }
-    for (const driver of new Set(suspects.map((suspect) => suspect.driver))) this.syncLater(driver);
+    const stale = this.records.inits().filter((record) => record.boot !== '' && record.boot !== boot);
+    for (const driver of new Set(stale.map((record) => record.driver))) {
+      try {
+        await this.opened.inits.mend(await this.drivers.get('storage', driver));
+      } catch (error) {
+        this.log.warn('the places to mount on could not be made again', { driver, error: messageOf(error) });
+      }
+    }
+    this.syncLater();
   }
 }
 
-const parentOf = (record: WritableRecord): SnapshotId | undefined =>
-  record.chain === undefined ? undefined : snapshotOf(record.driver, record.chain);
+const parentOf = (record: WritableRecord): SnapshotId => initSnapshotOf(record.driver, record.chain);

@@ -2,6 +2,7 @@ import { messageOf } from '../contracts/errors.js';
 import type { ChainId, SnapshotId } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { DriverRegistry } from '../extension/driver-registry.js';
+import { initSnapshotOf } from './init-layers.js';
 import type { LayerRecords, SnapshotRecord } from './layer-records.js';
 import type { LayerPlace } from './layers.js';
 
@@ -58,11 +59,10 @@ export class SnapshotCollector {
 
   /** Removes what a driver keeps and no record names: the rest of a crash. Drivers that have records are asked, and the default one. */
   async removeOrphans(defaultDriver: string): Promise<void> {
-    const snapshots = this.records.snapshots();
-    const writables = this.records.writables();
-    const names = new Set([defaultDriver, ...[...snapshots, ...writables].map((record) => record.driver)]);
+    const records = [...this.records.snapshots(), ...this.records.inits(), ...this.records.writables()];
+    const names = new Set([defaultDriver, ...records.map((record) => record.driver)]);
     for (const name of names) {
-      const known = new Set([...snapshots, ...writables].filter((record) => record.driver === name).map((record) => record.snapshot));
+      const known = new Set(records.filter((record) => record.driver === name).map((record) => record.snapshot));
       try {
         const { driver } = await this.drivers.get('storage', name);
         for (const snapshot of await driver.list()) {
@@ -121,6 +121,11 @@ export class SnapshotCollector {
   private async removeNow(record: SnapshotRecord): Promise<void> {
     try {
       const { driver } = await this.drivers.get('storage', record.driver);
+      const init = initSnapshotOf(record.driver, record.chain);
+      if (this.records.hasInit(record.driver, init)) {
+        await driver.remove(init);
+        this.records.removeInit(record.driver, init);
+      }
       await driver.remove(record.snapshot);
       this.records.removeSnapshot(record.driver, record.chain);
     } catch (error) {

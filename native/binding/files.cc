@@ -167,6 +167,15 @@ Napi::Value js_make_file_in(const Napi::CallbackInfo& info) {
       info.Env(), [root, path = args.text()] { return make_file_in_root(root, path); }, flag_to_js);
 }
 
+Napi::Value js_make_link_in(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  int root = args.fd();
+  std::string path = args.text();
+  std::string target = args.text();
+  return run_off_thread<bool>(
+      info.Env(), [root, path, target] { return make_link_in_root(root, path, target); }, flag_to_js);
+}
+
 Napi::Value js_copy_out_of(const Napi::CallbackInfo& info) {
   Arguments args(info);
   int root = args.fd();
@@ -206,6 +215,7 @@ void init_files(Napi::Env env, Napi::Object exports) {
   add("readFileIn", js_read_file_in);
   add("makeDirIn", js_make_dir_in);
   add("makeFileIn", js_make_file_in);
+  add("makeLinkIn", js_make_link_in);
   add("copyOutOf", js_copy_out_of);
   init_archives(env, exports);
 }

@@ -85,6 +85,19 @@ bool make_file_in_root(int root, const std::string& path) {
   return true;
 }
 
+bool make_link_in_root(int root, const std::string& path, const std::string& target) {
+  const size_t slash = path.rfind('/');
+  RootWalk parent(root);
+  parent.go(slash == std::string::npos ? "" : path.substr(0, slash), RootWalk::Missing::make);
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (symlinkat(target.c_str(), parent.fd(), name.c_str()) != 0) {
+    if (errno == EEXIST) return false;
+    throw_errno("symlinkat", path);
+  }
+  if (fchownat(parent.fd(), name.c_str(), 0, 0, AT_SYMLINK_NOFOLLOW) != 0) throw_errno("fchownat", path);
+  return true;
+}
+
 bool copy_out_of_root(int root, const std::string& path, const std::string& to) {
   UniqueFd from(open_in_root_raw(root, path.c_str(), O_RDONLY | O_DIRECTORY));
   if (!from) {

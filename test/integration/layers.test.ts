@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { drivers } from '@gantry/drivers/index.js';
@@ -100,13 +100,17 @@ describe.skipIf(!isRoot)('layers on a real kernel', () => {
       for (const mount of mounts) await host.files.mount(mount, target);
       expect(readdirSync(join(target, 'a'))).toEqual(['two']);
       expect(readFileSync(join(target, 'keep'), 'utf8')).toBe('k');
+      expect(existsSync(join(target, '.dockerenv'))).toBe(true);
+      expect(readlinkSync(join(target, 'etc/mtab'))).toBe('/proc/mounts');
+      expect(await store.writableChanges(containerId)).toEqual([]);
       writeFileSync(join(target, 'new'), 'fresh');
       expect(await store.writableUsage(containerId)).toBe(5);
       await expect(store.removeWritable(containerId)).rejects.toMatchObject({ kind: 'conflict' });
       await host.files.unmount(target);
       await store.releaseWritable(containerId);
       await store.release('sha256:image');
-      expect(snapshots(driver)).toHaveLength(4);
+      // Three layers, the places to mount on, the container's own.
+      expect(snapshots(driver)).toHaveLength(5);
       await store.removeWritable(containerId);
       expect(snapshots(driver)).toEqual([]);
       expect(store.places()).toEqual([]);
@@ -143,9 +147,9 @@ describe.skipIf(!isRoot)('layers on a real kernel', () => {
     await driver.create(snapshotId('d'.repeat(64)), { writable: true });
     store = await openStore();
     await store.settle(new Set([containerId]));
-    expect(snapshots('overlay2')).toHaveLength(2);
+    expect(snapshots('overlay2')).toHaveLength(3);
     await store.settle(new Set());
-    expect(snapshots('overlay2')).toHaveLength(1);
+    expect(snapshots('overlay2')).toHaveLength(2);
     await store.release('sha256:x');
     expect(snapshots('overlay2')).toEqual([]);
   });

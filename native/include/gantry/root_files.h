@@ -28,6 +28,9 @@ bool make_dir_in_root(int root, const std::string& path);
 /// Makes an empty file, 0644 root:root, and its missing parents, unless something is there.
 bool make_file_in_root(int root, const std::string& path);
 
+/// Makes a symbolic link of root:root, and its missing parents, unless something has the name.
+bool make_link_in_root(int root, const std::string& path, const std::string& target);
+
 /// Copies what the folder holds into the empty host folder `to`, its own properties included; false when there is no
 /// such folder.
 bool copy_out_of_root(int root, const std::string& path, const std::string& to);
