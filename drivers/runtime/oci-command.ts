@@ -26,6 +26,14 @@ const SHIM_MS = 10_000;
 /** A shim that is busy ending, or stopped by hand, is asked again for this long. */
 const FIND_MS = 3000;
 
+const escapeForGo = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
+/** As Go prints a map: keys in order, and what could end a script element or a JavaScript line escaped. */
+function attributesJson(attrs: Readonly<Record<string, string>>): string {
+  const sorted = Object.fromEntries(Object.entries(attrs).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return JSON.stringify(sorted).replace(/[<>&\u2028\u2029]/g, escapeForGo);
+}
+
 function logFields(log: LogTarget): Record<string, FieldValue> {
   if (log.kind === 'none') return {};
   return {
@@ -33,7 +41,7 @@ function logFields(log: LogTarget): Record<string, FieldValue> {
     logMaxSize: log.maxSize,
     logMaxFiles: log.maxFiles,
     logCompress: log.compress,
-    logAttrs: Object.keys(log.attrs).length > 0 ? JSON.stringify(log.attrs) : undefined,
+    logAttrs: Object.keys(log.attrs).length > 0 ? attributesJson(log.attrs) : undefined,
   };
 }
 

@@ -24,7 +24,6 @@ static_assert(kBatch >= 2 * kMaxRecord);
 
 alignas(4096) char batch[kBatch];
 size_t batch_used = 0;
-uint64_t batch_records = 0;
 
 alignas(4096) uint8_t waiting[2][kMaxLine];
 size_t waiting_used[2] = {0, 0};
@@ -52,7 +51,16 @@ bool open_file(int more_flags) {
   return true;
 }
 
-/// Writes the batch, whole or not at all: after a full disk no half record stays in the file.
+uint64_t count_records(const char* from, const char* end) {
+  uint64_t count = 0;
+  while ((from = static_cast<const char*>(memchr(from, '\n', static_cast<size_t>(end - from))))) {
+    ++count;
+    if (++from == end) break;
+  }
+  return count;
+}
+
+/// Writes the batch, or as many whole records of it as the disk takes: no half record stays in the file.
 void flush() {
   if (batch_used == 0) return;
   if (fd < 0 && monotonic_ms() >= reopen_at && !open_file(0)) reopen_at = monotonic_ms() + 1000;
@@ -67,11 +75,13 @@ void flush() {
     file_size += written;
   } else {
     if (dropped == 0) note_errno("log: records are dropped");
-    dropped += batch_records;
-    if (fd >= 0 && written > 0 && ftruncate(fd, static_cast<off_t>(file_size)) < 0) file_size += written;
+    const char* last = static_cast<const char*>(memrchr(batch, '\n', written));
+    size_t kept = last ? static_cast<size_t>(last - batch) + 1 : 0;
+    if (kept < batch_used) dropped += count_records(batch + kept, batch + batch_used);
+    if (fd >= 0 && ftruncate(fd, static_cast<off_t>(file_size + kept)) < 0) kept = written;
+    file_size += kept;
   }
   batch_used = 0;
-  batch_records = 0;
 }
 
 void rotated_name(char* to, size_t size, unsigned number, bool compressed) {
@@ -151,7 +161,6 @@ void record(LogStream stream, const uint8_t* line, size_t size, bool ended, cons
   at = put(at, "\"time\":\"", 8);
   at = put(at, stamp.text, stamp.size);
   batch_used += static_cast<size_t>(at - start);
-  ++batch_records;
 }
 
 }  // namespace

@@ -17,4 +17,5 @@ function(add_static_program name folder)
   add_custom_target(${name} ALL DEPENDS ${program})
 endfunction()
 
-add_static_program(gantry-shim ${CMAKE_CURRENT_LIST_DIR})
+add_static_program(gantry-shim ${CMAKE_SOURCE_DIR}/shim)
+add_static_program(gantry-init ${CMAKE_SOURCE_DIR}/init)
