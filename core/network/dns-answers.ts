@@ -110,5 +110,5 @@ function encodeAnswer(query: Packet, rcode: number, records: NonNullable<Packet[
 /** The address in `4.3.2.1.in-addr.arpa`. */
 function reversedAddress(name: string): string | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/i.exec(name);
-  return match ? match.slice(1).reverse().map(Number).join('.') : undefined;
+  return match ? match.slice(1).toReversed().map(Number).join('.') : undefined;
 }

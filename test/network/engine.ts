@@ -64,7 +64,7 @@ export class NetworkEngine {
 
   /** Takes everything away, as removing all containers and networks would. */
   async destroy(): Promise<void> {
-    for (const id of [...this.live]) await this.stop(id);
+    for (const id of this.live) await this.stop(id);
     await this.service.prune(new Map());
     const bridge = this.service.find('bridge');
     await this.die();

@@ -77,7 +77,7 @@ export class DefaultIpam implements IpamDriver, LeaseAudit {
   }
 
   async audit(held: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    for (const id of [...this.pools.keys()]) if (!held.has(id)) await this.releasePool(id);
+    for (const id of this.pools.keys()) if (!held.has(id)) await this.releasePool(id);
     for (const [id, addresses] of held) {
       let pool = this.pools.get(id);
       if (!pool) {
@@ -86,7 +86,7 @@ export class DefaultIpam implements IpamDriver, LeaseAudit {
         this.pools.set(id, pool);
       }
       const wanted = new Set(addresses.map((address) => parseAddress(address.split('/')[0] ?? '').value));
-      for (const value of [...pool.leases]) {
+      for (const value of pool.leases) {
         if (wanted.has(value)) continue;
         this.store.removeLease(id, value);
         pool.release(value);

@@ -1,0 +1,141 @@
+import { conflict, EngineError } from '../contracts/errors.js';
+import { newId } from '../contracts/ids.js';
+import type { OpenDriver } from '../extension/driver-registry.js';
+import { failpoint } from '../state/failpoint.js';
+import { UndoStack } from '../state/undo.js';
+import { DnsServer } from './dns-server.js';
+import { configureLink, interfaceNameFor, isUserDefined, newState } from './endpoint.js';
+import type { NetworkRoom } from './network-room.js';
+import type { EndpointRecord, NetworkRecord } from './network-store.js';
+import type { EndpointState, JoinRequest, Network } from './networks.js';
+import type { Sandbox } from './sandbox.js';
+import { SandboxNames } from './sandbox-names.js';
+
+/** Puts a container into a network: address, endpoint, link, ports, names. Undone whole on failure. */
+export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: NetworkRecord, request: JoinRequest): Promise<EndpointState> {
+  const { network } = record;
+  const open = await room.drivers.get('network', network.driver);
+  const { driver } = open;
+  const hostMode = sandbox.record.mode === 'host';
+  if (hostMode === open.has('sandbox'))
+    throw conflict(
+      hostMode
+        ? `container sharing the host's network cannot be connected to network ${network.name}`
+        : `container with a network of its own cannot be connected to network ${network.name}`,
+    );
+  const endpointId = newId();
+  const undo = new UndoStack(room.log);
+  try {
+    const address = record.pools.length > 0 ? await room.addresses.lease(record, request.ipv4Address) : '';
+    undo.push('release the address', () => room.addresses.release(record, address));
+    let state = newState(network, endpointId, request, address);
+    undo.push('delete the endpoint', () => driver.deleteEndpoint(network.id, endpointId));
+    const iface = { ...(address && { address }), ...(request.macAddress && { mac: request.macAddress.toLowerCase() }) };
+    const made = await driver.createEndpoint(network.id, endpointId, iface, request.driverOptions);
+    state = { ...state, macAddress: made.mac ?? request.macAddress };
+    const { containerId, containerName, hostname, domainname } = request;
+    let endpoint: EndpointRecord = {
+      containerId,
+      containerName,
+      hostname,
+      domainname,
+      state,
+      interfaceName: '',
+      routed: false,
+      order: sandbox.nextOrder,
+    };
+    failpoint('network.join.addressed');
+    room.store.saveEndpoint(endpoint, sandbox.saved ? undefined : sandbox.record);
+    sandbox.saved = true;
+    undo.push('forget the endpoint', () => room.store.removeEndpoint(endpointId));
+    failpoint('network.join.recorded');
+
+    const info = await driver.join(network.id, endpointId, sandbox.path);
+    undo.push('leave the network', () => driver.leave(network.id, endpointId));
+    failpoint('network.join.joined');
+    endpoint = {
+      ...endpoint,
+      interfaceName: interfaceNameFor(sandbox, info, request.driverOptions),
+      routed: info.gateway !== undefined && !info.disableGateway,
+      state: { ...state, gateway: info.gateway ?? '' },
+    };
+    sandbox.endpoints.push(endpoint);
+    undo.push('put the default route back', () => room.host.net.configure(sandbox.path, sandbox.defaultRoute()));
+    undo.push('drop the endpoint', () => sandbox.drop(endpointId));
+    const takesRoute = sandbox.gatewayEndpoint()?.state.endpointId === endpointId;
+    await configureLink(room.host.net, sandbox, info, endpoint, takesRoute ? sandbox.defaultRoute() : []);
+    failpoint('network.join.configured');
+    endpoint = await publish(room, open, network, sandbox, endpoint, request);
+    room.store.saveEndpoint(endpoint, undefined);
+    await serveNames(room, sandbox, network, open);
+    room.names.add(endpoint);
+    undo.dismiss();
+    return endpoint.state;
+  } finally {
+    await undo.run();
+  }
+}
+
+async function publish(
+  room: NetworkRoom,
+  open: OpenDriver<'network'>,
+  network: Network,
+  sandbox: Sandbox,
+  endpoint: EndpointRecord,
+  request: JoinRequest,
+): Promise<EndpointRecord> {
+  if (request.ports.length === 0 || !open.has('publish')) return endpoint;
+  try {
+    const published = await open.driver.publish(network.id, endpoint.state.endpointId, request.ports);
+    const whole = { ...endpoint, state: { ...endpoint.state, published } };
+    sandbox.replace(whole);
+    return whole;
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    throw new EngineError(
+      error.kind,
+      `driver failed programming external connectivity on endpoint ${request.containerName} (${endpoint.state.endpointId}): ${error.message}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Leaves one network. `stays`: the container goes on, so its default route must be right afterwards. */
+export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: EndpointRecord, stays: boolean): Promise<void> {
+  const { networkId, endpointId, ipAddress } = endpoint.state;
+  const record = room.networks.get(networkId);
+  room.names.remove(endpoint);
+  if (record) {
+    const { driver } = await room.drivers.get('network', record.network.driver);
+    await driver.unpublish(networkId, endpointId);
+    await driver.leave(networkId, endpointId);
+    await driver.deleteEndpoint(networkId, endpointId);
+    failpoint('network.leave.deleted');
+    await room.addresses.release(record, ipAddress);
+  }
+  const hadRoute = sandbox.gatewayEndpoint()?.state.endpointId === endpointId;
+  if (stays) room.store.removeEndpoint(endpointId);
+  sandbox.drop(endpointId);
+  if (record) room.tell('disconnect', record.network, sandbox.record.containerId);
+  if (stays && hadRoute) await room.host.net.configure(sandbox.path, sandbox.defaultRoute());
+}
+
+/** The embedded name server comes with the first network that has names, and stays until the sandbox ends. */
+export async function serveNames(room: NetworkRoom, sandbox: Sandbox, network: Network, driver: OpenDriver<'network'>): Promise<void> {
+  if (sandbox.dnsServer || sandbox.path === '' || !isUserDefined(network) || !driver.has('service-discovery')) return;
+  sandbox.dnsServer = await DnsServer.open(
+    room.host.net,
+    room.forwarder,
+    {
+      namespace: sandbox.path,
+      view: new SandboxNames(sandbox, room.names, (id) => room.networks.get(id)?.network),
+      // What is only in internal networks must not reach outside, by names neither.
+      upstreams: () => {
+        if (!sandbox.gatewayEndpoint()) return [];
+        const { servers } = sandbox.record.dns;
+        return servers.length > 0 ? servers : room.resolvers.host().servers;
+      },
+    },
+    room.log,
+  );
+}

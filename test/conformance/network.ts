@@ -1,0 +1,175 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Capability, DriverEnv, DriverManifest } from '@gantry/core/contracts/manifest.js';
+import { newId } from '@gantry/core/contracts/ids.js';
+import type { CreateNetwork, NetworkDriver } from '@gantry/core/contracts/network.js';
+import { host } from '@gantry/native/index.js';
+import { silentLog } from '../fakes/settings.js';
+import { eventually, kernelState, reach, serve } from '../network/probe.js';
+
+let subnets = 0;
+
+/** A config that no other network of the suite overlaps. */
+const config = (own: Partial<CreateNetwork> = {}): CreateNetwork => {
+  subnets++;
+  const ipv4 = [{ pool: `10.213.${subnets}.0/24`, gateway: `10.213.${subnets}.1/24`, auxAddresses: {} }];
+  return { options: {}, internal: false, ipv4, ipv6: [], ...own };
+};
+
+/**
+ * What every network driver promises, on a real kernel: run it in a network namespace of its own. What a driver may leave
+ * out is asked for by its declared capabilities.
+ */
+export function networkConformance(manifest: DriverManifest<'network'>): void {
+  const has = (capability: Capability): boolean => manifest.capabilities.includes(capability);
+
+  describe(`network driver ${manifest.name} keeps the contract`, () => {
+    let root: string;
+    let env: DriverEnv;
+    let driver: NetworkDriver;
+    let before: string;
+
+    beforeEach(async () => {
+      root = mkdtempSync(join(tmpdir(), 'gantry-network-'));
+      env = { root, runRoot: root, instance: 'netconf1', options: {}, host, log: silentLog };
+      before = await kernelState();
+      driver = await manifest.open(env);
+      await driver.settle();
+    });
+
+    afterEach(async () => {
+      await driver.close();
+      await host.net.nft('', [{ op: 'delete-table', table: 'gantry-netconf1' }]);
+      rmSync(root, { recursive: true, force: true });
+    });
+
+    const sandbox = async (): Promise<string> => {
+      const path = join(root, newId().slice(0, 12));
+      await host.net.createNamespace(path);
+      return path;
+    };
+
+    /** The engine's part of a join. */
+    const enter = async (path: string, network: string, endpoint: string, address: string): Promise<void> => {
+      const info = await driver.join(network, endpoint, path);
+      if (!info.link) return;
+      const name = `${info.link.dstPrefix}0`;
+      if (!info.link.inSandbox) await host.net.configure('', [{ op: 'set-link', name: info.link.srcName, namespace: path }]);
+      await host.net.configure(path, [
+        { op: 'set-link', name: info.link.srcName, rename: name },
+        { op: 'set-link', name, up: true },
+        { op: 'add-address', link: name, address },
+        ...(info.gateway === undefined ? [] : [{ op: 'add-route', destination: '0.0.0.0/0', gateway: info.gateway } as const]),
+      ]);
+    };
+
+    it('makes a network once, however often it is told, and takes all of it away', async () => {
+      const id = newId();
+      const wanted = config();
+      await driver.createNetwork(id, wanted);
+      const made = await kernelState();
+      await driver.createNetwork(id, wanted);
+      expect(await kernelState()).toBe(made);
+      await driver.deleteNetwork(id);
+      await host.net.nft('', [{ op: 'delete-table', table: 'gantry-netconf1' }]);
+      expect(await kernelState()).toBe(before);
+    });
+
+    it('forgives the removal of what is not there', async () => {
+      await driver.deleteNetwork(newId());
+      await driver.deleteEndpoint(newId(), newId());
+      await driver.leave(newId(), newId());
+      await driver.unpublish(newId(), newId());
+    });
+
+    it('says that only one network may be, where that is so', async () => {
+      const [first, second] = [newId(), newId()];
+      await driver.createNetwork(first, config());
+      const another = driver.createNetwork(second, config());
+      if (has('single')) await expect(another).rejects.toMatchObject({ kind: 'forbidden' });
+      else await another;
+      await driver.deleteNetwork(first);
+      await driver.deleteNetwork(second);
+    });
+
+    it.runIf(has('publish'))('refuses an option that it does not know', async () => {
+      await expect(driver.createNetwork(newId(), config({ options: { mystery: '1' } }))).rejects.toMatchObject({
+        kind: 'invalid-parameter',
+      });
+      expect(await kernelState()).toBe(before);
+    });
+
+    it.runIf(has('publish'))('connects endpoints, publishes their ports and lets go of them', async () => {
+      const id = newId();
+      const wanted = config();
+      const gateway = wanted.ipv4[0]?.gateway ?? '';
+      const [one, two] = [gateway.replace(/1\/24$/, '2/24'), gateway.replace(/1\/24$/, '3/24')];
+      await driver.createNetwork(id, wanted);
+      const endpoints = [newId(), newId()] as const;
+      const paths = [await sandbox(), await sandbox()] as const;
+      for (const [index, address] of [one, two].entries()) {
+        const endpoint = endpoints[index] as string;
+        const made = await driver.createEndpoint(id, endpoint, { address }, {});
+        expect(made.mac).toMatch(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+        await enter(paths[index] as string, id, endpoint, address);
+      }
+      const stop = await serve(paths[0], '0.0.0.0', 80, 'one');
+      expect(await reach(paths[1], one.replace('/24', ''), 80)).toMatch(/^one /);
+      const wish = [{ protocol: 'tcp', containerPort: 80, hostPort: 18900 }] as const;
+      expect(await driver.publish(id, endpoints[0], wish)).toEqual([{ ...wish[0], hostIp: '0.0.0.0' }]);
+      expect(await reach('', '127.0.0.1', 18900)).toMatch(/^one /);
+      await expect(driver.publish(id, endpoints[1], wish)).rejects.toMatchObject({
+        kind: 'conflict',
+        message: 'Bind for 0.0.0.0:18900 failed: port is already allocated',
+      });
+      // In place of what was there, itself included.
+      expect(await driver.publish(id, endpoints[0], [wish[0], { ...wish[0], hostPort: 18901 }])).toHaveLength(2);
+      await driver.unpublish(id, endpoints[0]);
+      await driver.unpublish(id, endpoints[0]);
+      await driver.publish(id, endpoints[1], wish);
+      stop();
+      for (const endpoint of endpoints) {
+        await driver.unpublish(id, endpoint);
+        await driver.leave(id, endpoint);
+        await driver.deleteEndpoint(id, endpoint);
+        await driver.deleteEndpoint(id, endpoint);
+      }
+      for (const path of paths) await host.net.removeNamespace(path);
+      await driver.deleteNetwork(id);
+      await host.net.nft('', [{ op: 'delete-table', table: 'gantry-netconf1' }]);
+      await eventually(async () => (await kernelState()) === before, 'the kernel is as before');
+    });
+
+    it.runIf(has('publish'))('knows its own again after a restart, and takes away what nobody claims', async () => {
+      const [id, orphan] = [newId(), newId()];
+      const wanted = config();
+      const address = (wanted.ipv4[0]?.gateway ?? '').replace(/1\/24$/, '2/24');
+      await driver.createNetwork(id, wanted);
+      await driver.createNetwork(orphan, config());
+      const endpoint = newId();
+      const { mac } = await driver.createEndpoint(id, endpoint, { address }, {});
+      const path = await sandbox();
+      await enter(path, id, endpoint, address);
+      const stop = await serve(path, '0.0.0.0', 80, 'kept');
+      const ports = await driver.publish(id, endpoint, [{ protocol: 'tcp', containerPort: 80 }]);
+      await driver.close();
+
+      driver = await manifest.open(env);
+      await driver.createNetwork(id, wanted);
+      expect(await driver.createEndpoint(id, endpoint, { address, ...(mac !== undefined && { mac }) }, {})).toMatchObject({ mac });
+      expect(await driver.publish(id, endpoint, ports)).toEqual(ports);
+      expect(await reach('', '127.0.0.1', ports[0]?.hostPort ?? 0)).toMatch(/^kept /);
+      await driver.settle();
+      expect(await reach('', '127.0.0.1', ports[0]?.hostPort ?? 0)).toMatch(/^kept /);
+      expect((await host.net.links('')).some(({ alias }) => alias.endsWith(orphan))).toBe(false);
+      stop();
+      await driver.deleteEndpoint(id, endpoint);
+      await host.net.removeNamespace(path);
+      await driver.deleteNetwork(id);
+      await host.net.nft('', [{ op: 'delete-table', table: 'gantry-netconf1' }]);
+      await eventually(async () => (await kernelState()) === before, 'the kernel is as before');
+    });
+  });
+}
