@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
+import { certificates } from '../../test/fakes/certificates.js';
 import { FakeLog, FakeServices } from '../../test/fakes/services.js';
 import { createServer, type ApiServer } from './server.js';
 
@@ -141,6 +142,19 @@ describe.skipIf(!DOCKER)('the docker CLI', () => {
     expect(services.containers.extracted.toString()).toBe('not really a tar');
     expect((await docker(['top', 'web'])).out).toContain('sleep  1');
     expect((await docker(['diff', 'web'])).out).toBe('C /etc\nA /etc/x\nD /etc/y\n');
+  });
+
+  it('speaks TLS with a certificate, and not without one', async () => {
+    const { server: own, client } = certificates(folder);
+    const address = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0, tls: { ...own, verifyClients: true } });
+    writeFileSync(join(folder, 'cert.pem'), client.cert);
+    writeFileSync(join(folder, 'key.pem'), client.key);
+    const host = `tcp://localhost:${address.split(':')[1]}`;
+    const run = await docker(['--host', host, '--tlsverify', 'run', '-i', '--rm', 'busybox', 'cat'], 'over TLS');
+    expect(run).toEqual({ code: 0, out: 'over TLS', err: '' });
+    await rm(join(folder, 'cert.pem'));
+    await rm(join(folder, 'key.pem'));
+    expect((await docker(['--host', host, '--tlsverify', 'ps'])).code).toBe(1);
   });
 
   it('finds out that there is no object of a name', async () => {

@@ -8,6 +8,7 @@ import { Query } from '../query.js';
 import { decodeRegistryAuth } from '../registry-auth.js';
 import { sendReadable } from '../response-stream.js';
 import type { Services } from '../services.js';
+import { openImportSource } from './import-source.js';
 import type { NamedImage } from './routes.js';
 
 /** Name and tag of a pull: the tag (or digest) may be part of the name. An empty tag of a bare name means all of them. */
@@ -45,7 +46,6 @@ export function imageArchiveRoutes(app: FastifyInstance, services: Services, con
     }
     const source = query.text('fromSrc');
     if (source === '') throw invalid('fromImage or fromSrc is required');
-    if (source !== '-') throw notImplemented('import of an image from a URL');
     const imported = {
       repository: query.text('repo'),
       tag: query.text('tag'),
@@ -56,9 +56,18 @@ export function imageArchiveRoutes(app: FastifyInstance, services: Services, con
         .filter((line) => line.trim() !== ''),
       platform,
     };
-    return serveProgress(context, reply, async (sink) => {
-      const id = await images.import((request.body ?? request.raw) as Readable, imported, sink);
-      sink({ status: id });
+    return serveProgress(context, reply, async (sink, signal) => {
+      let archive = (request.body ?? request.raw) as Readable;
+      if (source !== '-') {
+        const { url, content } = await openImportSource(source, signal);
+        sink({ status: `Downloading from ${url}` });
+        archive = content;
+      }
+      try {
+        sink({ status: await images.import(archive, imported, sink) });
+      } finally {
+        if (source !== '-') archive.destroy();
+      }
     });
   });
 

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeApi, type Json } from '../../../test/fakes/api.js';
 import { digestOf, image } from '../../../test/fakes/records.js';
@@ -157,7 +159,7 @@ describe('pull', () => {
 
   it('wants an image or a source', async () => {
     expect((await api.post('/images/create')).status).toBe(400);
-    expect((await api.post('/images/create?fromSrc=http://x/y')).status).toBe(501);
+    expect((await api.post('/images/create?fromSrc=ftp://x/y')).status).toBe(400);
   });
 });
 
@@ -192,6 +194,28 @@ describe('archives of images', () => {
     expect(lines(text)).toEqual([{ status: digestOf('a') }]);
     expect(called('import')[0]?.[0]).toEqual({ repository: 'r', tag: 't', message: 'm', changes: ['CMD x'], platform: undefined });
     expect(api.services.images.received.toString()).toBe('tar');
+  });
+
+  it('are imported from a URL, or not when there is nothing behind it', async () => {
+    const files = createServer((request, response) => {
+      if (request.url === '/there.tar') response.end('from afar');
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
+    const { port } = files.address() as AddressInfo;
+    const { text } = await api.post(`/images/create?fromSrc=127.0.0.1:${port}/there.tar&repo=r`);
+    expect(lines(text)).toEqual([{ status: `Downloading from http://127.0.0.1:${port}/there.tar` }, { status: digestOf('a') }]);
+    expect(api.services.images.received.toString()).toBe('from afar');
+    expect(await api.post(`/images/create?fromSrc=http://127.0.0.1:${port}/ghost.tar`)).toMatchObject({
+      status: 400,
+      json: { message: expect.stringContaining('404') },
+    });
+    files.closeAllConnections();
+    files.close();
+    expect(await api.post(`/images/create?fromSrc=http://127.0.0.1:${port}/there.tar`)).toMatchObject({
+      status: 500,
+      json: { message: expect.stringContaining('cannot download') },
+    });
   });
 
   it('are saved for one name or several', async () => {
