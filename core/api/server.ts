@@ -196,12 +196,12 @@ class Listeners implements ApiServer {
 
   /** Streams end at once, for they may last for ever; requests at work get some seconds to be answered. */
   private async closeAll(): Promise<void> {
-    let open = this.servers.size;
-    for (const server of this.servers) server.close(() => open--);
+    const closing = new Set(this.servers);
+    for (const server of this.servers) server.close(() => closing.delete(server));
     for (const stream of this.context.open) stream.destroy();
     const patience = performance.now() + limits.closeGrace;
-    while (open > 0 && performance.now() < patience) {
-      for (const server of this.servers) server.closeIdleConnections();
+    while (closing.size > 0 && performance.now() < patience) {
+      for (const server of closing) server.closeIdleConnections();
       await sleep(10);
     }
     for (const connection of this.connections) connection.destroy();
