@@ -1,10 +1,10 @@
 import { flag, type FlagValues } from './flags.js';
-import { throttleDevice, weightDevice } from './run/devices.js';
+import { deviceCgroupRule, throttleDevice, weightDevice } from './run/devices.js';
 import { environmentEntry, labelEntry } from './run/key-values.js';
 import { gpuRequest } from './run/gpus.js';
 import { parseMount } from './run/mounts.js';
 import { extraHost, ipAddress, linkEntry, parseNetwork } from './run/networks.js';
-import { attachStream, parseCpus, parseUlimit } from './run/limits.js';
+import { attachStream, capability, parseCpus, parseUlimit, sysctlEntry } from './run/limits.js';
 import type { BlkioRate, BlkioWeight, DeviceRequest, Mount, NetworkChoice, Ulimit } from './run/body.js';
 
 /** What `run` and `create` have in common: Docker's flags, and the choice of a storage driver. */
@@ -21,8 +21,8 @@ export const containerFlags = {
   'blkio-weight-device': flag.custom<BlkioWeight[]>('list', [], (text, soFar) => [...soFar, weightDevice(text)], {
     description: 'Share of the I/O of one device (path:weight)',
   }),
-  'cap-add': flag.list({ description: 'Add a capability' }),
-  'cap-drop': flag.list({ description: 'Drop a capability' }),
+  'cap-add': flag.list({ description: 'Add a capability', check: capability }),
+  'cap-drop': flag.list({ description: 'Drop a capability', check: capability }),
   'cgroup-parent': flag.string({ description: "Parent of the container's cgroup" }),
   cgroupns: flag.string({ description: 'Cgroup namespace: host or private' }),
   cidfile: flag.string({ description: 'Write the id of the container to this file' }),
@@ -35,7 +35,7 @@ export const containerFlags = {
   'cpuset-cpus': flag.string({ description: 'CPUs to run on (0-3, 0,1)' }),
   'cpuset-mems': flag.string({ description: 'Memory nodes to use (0-3, 0,1)' }),
   device: flag.list({ description: 'Add a device of the host (path[:path[:rwm]]), or a CDI device by name' }),
-  'device-cgroup-rule': flag.list({ description: 'Add a rule to the list of allowed devices' }),
+  'device-cgroup-rule': flag.list({ description: 'Add a rule to the list of allowed devices', check: deviceCgroupRule }),
   'device-read-bps': rate('Limit bytes read per second from a device (path:rate)'),
   'device-read-iops': rate('Limit reads per second from a device (path:rate)', false),
   'device-write-bps': rate('Limit bytes written per second to a device (path:rate)'),
@@ -70,7 +70,7 @@ export const containerFlags = {
   label: flag.list({ char: 'l', description: 'Set a label', check: labelEntry }),
   'label-file': flag.list({ description: 'Read labels from a file' }),
   link: flag.list({ description: 'Link to another container', check: linkEntry }),
-  'link-local-ip': flag.list({ description: 'Link-local address', check: ipAddress }),
+  'link-local-ip': flag.list({ description: 'Link-local address' }),
   'log-driver': flag.string({ description: 'Log driver' }),
   'log-opt': flag.list({ description: 'Option of the log driver' }),
   'mac-address': flag.string({ description: 'MAC address' }),
@@ -110,7 +110,7 @@ export const containerFlags = {
   'stop-timeout': flag.integer({ description: 'Seconds to wait before killing it' }),
   'storage-driver': flag.string({ description: "Storage driver of the container's file system (Gantry's own)" }),
   'storage-opt': flag.list({ description: 'Option of the storage driver' }),
-  sysctl: flag.map({ description: 'Set a kernel parameter' }),
+  sysctl: flag.map({ description: 'Set a kernel parameter', check: sysctlEntry }),
   tmpfs: flag.list({ description: 'Mount a tmpfs (path[:options])' }),
   tty: flag.boolean({ char: 't', description: 'Give it a terminal' }),
   ulimit: flag.custom<Record<string, Ulimit>>('ulimit', {}, (text, soFar) => ({ ...soFar, ...parseUlimit(text) }), {

@@ -27,10 +27,11 @@ const headLimit = 256 * 1024;
 
 /** @throws ConnectionError, or Error when the peer does not speak HTTP or goes away */
 export const send = async (endpoint: Endpoint, request: HttpRequest): Promise<HttpResponse> => {
+  const head = requestHead(endpoint, request);
   const socket = await connect(endpoint);
   const reader = new SocketReader(socket);
   try {
-    const uploaded = write(socket, endpoint, request);
+    const uploaded = write(socket, head, request.body);
     // The server may refuse before it has read everything; then its answer counts and the broken upload does not.
     uploaded.catch(() => undefined);
     const response = await readHead(reader, socket, request.method);
@@ -41,7 +42,7 @@ export const send = async (endpoint: Endpoint, request: HttpRequest): Promise<Ht
   }
 };
 
-const write = async (socket: Socket, endpoint: Endpoint, request: HttpRequest): Promise<void> => {
+const requestHead = (endpoint: Endpoint, request: HttpRequest): string => {
   const { body } = request;
   const host = 'path' in endpoint.address ? 'api.gantry.localhost' : `${endpoint.address.host}:${endpoint.address.port}`;
   const headers: Record<string, string> = { Host: host, 'User-Agent': 'gantry', ...request.headers };
@@ -49,11 +50,12 @@ const write = async (socket: Socket, endpoint: Endpoint, request: HttpRequest): 
   if (typeof body === 'string' || Buffer.isBuffer(body)) headers['Content-Length'] = String(Buffer.byteLength(body));
   else if (body) headers['Transfer-Encoding'] = 'chunked';
   else if (request.method === 'POST' || request.method === 'PUT') headers['Content-Length'] = '0';
-  const head = `${request.method} ${request.path} HTTP/1.1\r\n${Object.entries(headers)
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join('')}\r\n`;
-  if (/[\r\n]/.test(request.path) || Object.values(headers).some((value) => /[\r\n]/.test(value)))
-    throw new Error('a request header may hold no line break');
+  const lines = [`${request.method} ${request.path} HTTP/1.1`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)];
+  if (lines.some((line) => /[\r\n]/.test(line))) throw new Error('a request header may hold no line break');
+  return `${lines.join('\r\n')}\r\n\r\n`;
+};
+
+const write = async (socket: Socket, head: string, body: HttpRequest['body']): Promise<void> => {
   if (body === undefined) {
     socket.write(head);
     return;
@@ -163,7 +165,7 @@ const exactly = async function* (reader: SocketReader, length: number): AsyncGen
   }
 };
 
-const line = async (reader: SocketReader): Promise<string> => {
+const readLine = async (reader: SocketReader): Promise<string> => {
   let text: Buffer = Buffer.alloc(0);
   for (;;) {
     const piece = await reader.read();
@@ -180,15 +182,15 @@ const line = async (reader: SocketReader): Promise<string> => {
 
 const chunked = async function* (reader: SocketReader): AsyncGenerator<Buffer, void, void> {
   for (;;) {
-    const size = (await line(reader)).split(';', 1)[0]?.trim() ?? '';
+    const size = (await readLine(reader)).split(';', 1)[0]?.trim() ?? '';
     if (!/^[\da-fA-F]{1,13}$/.test(size)) throw new Error(`invalid chunk size ${JSON.stringify(size)}`);
     const length = Number.parseInt(size, 16);
     if (length === 0) {
       // Trailers end with an empty line; a peer that closes right after the last chunk has said everything too.
-      while ((await line(reader).catch(() => '')) !== '');
+      while ((await readLine(reader).catch(() => '')) !== '');
       return;
     }
     yield* exactly(reader, length);
-    await line(reader);
+    await readLine(reader);
   }
 };

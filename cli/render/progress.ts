@@ -122,7 +122,8 @@ class LiveProgress {
     }
     const texts = [...shown.map((line) => line.text), ...(more === '' ? [] : [more])].map((text) => text.slice(0, width));
     const up = this.drawn > 0 ? `\u001b[${this.drawn}A\r` : '';
-    this.out.write(`${up}\u001b[J${texts.map((text) => `${text}\n`).join('')}`);
+    // Line by line, because a terminal may keep what a cleared screen held as if it had been output.
+    this.out.write(`${up}${texts.map((text) => `${text}\u001b[K\n`).join('')}\u001b[J`);
     this.drawn = texts.length;
   }
 }

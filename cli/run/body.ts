@@ -135,6 +135,8 @@ export interface HostConfig extends Resources {
   CapDrop?: string[];
   CgroupParent?: string;
   CgroupnsMode?: string;
+  /** Rows and columns. */
+  ConsoleSize?: readonly [number, number];
   ContainerIDFile?: string;
   DeviceCgroupRules?: string[];
   DeviceRequests?: DeviceRequest[];

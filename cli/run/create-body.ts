@@ -1,6 +1,7 @@
+import { terminalSize } from '../terminal.js';
 import type { ContainerFlags } from '../run-flags.js';
 import type { CreateBody, HostConfig } from './body.js';
-import { deviceCgroupRule, parseDevices } from './devices.js';
+import { parseDevices } from './devices.js';
 import { pairs, readEnvironment, readLabels } from './key-values.js';
 import { parseRestartPolicy } from './limits.js';
 import { parseVolume } from './mounts.js';
@@ -93,7 +94,7 @@ const hostConfig = (
     CapAdd: flags['cap-add'],
     CapDrop: flags['cap-drop'],
     CgroupParent: flags['cgroup-parent'],
-    CgroupnsMode: mode('cgroupns', flags.cgroupns, ['host', 'private'], '--cgroupns: invalid CGROUP mode'),
+    CgroupnsMode: mode(flags.cgroupns, ['host', 'private'], '--cgroupns: invalid CGROUP mode'),
     ContainerIDFile: flags.cidfile,
     CpuPeriod: flags['cpu-period'],
     CpuQuota: flags['cpu-quota'],
@@ -102,7 +103,7 @@ const hostConfig = (
     CpuShares: flags['cpu-shares'],
     CpusetCpus: flags['cpuset-cpus'],
     CpusetMems: flags['cpuset-mems'],
-    DeviceCgroupRules: flags['device-cgroup-rule'].map(deviceCgroupRule),
+    DeviceCgroupRules: flags['device-cgroup-rule'],
     DeviceRequests: deviceRequests,
     Devices: devices,
     Dns: flags.dns,
@@ -121,7 +122,7 @@ const hostConfig = (
     NanoCpus: flags.cpus,
     OomKillDisable: flags['oom-kill-disable'],
     OomScoreAdj: flags['oom-score-adj'],
-    PidMode: mode('pid', flags.pid, ['host', 'private', 'container:'], '--pid: invalid PID mode'),
+    PidMode: mode(flags.pid, ['host', 'container:'], '--pid: invalid PID mode'),
     PidsLimit: flags['pids-limit'],
     PortBindings: bindings ?? {},
     Privileged: flags.privileged,
@@ -135,14 +136,17 @@ const hostConfig = (
     Tmpfs: Object.fromEntries(
       flags.tmpfs.map((each) => [each.split(':', 1)[0] as string, each.includes(':') ? each.slice(each.indexOf(':') + 1) : '']),
     ),
-    UTSMode: mode('uts', flags.uts, ['host'], '--uts: invalid UTS mode'),
+    UTSMode: mode(flags.uts, ['host'], '--uts: invalid UTS mode'),
     Ulimits: Object.values(flags.ulimit).sort((left, right) => (left.Name < right.Name ? -1 : 1)),
-    UsernsMode: mode('userns', flags.userns, ['host'], '--userns: invalid USER mode'),
+    UsernsMode: mode(flags.userns, ['host'], '--userns: invalid USER mode'),
     VolumeDriver: flags['volume-driver'],
     VolumesFrom: flags['volumes-from'],
   };
+  const size = terminalSize();
   return {
     ...withoutZeros(body),
+    // So that the first thing the process draws fits the window.
+    ...(flags.tty && size.height > 0 ? { ConsoleSize: [size.height, size.width] as const } : {}),
     ...(flags['memory-swappiness'] === -1 ? {} : { MemorySwappiness: flags['memory-swappiness'] }),
     ...(given.has('init') ? { Init: flags.init } : {}),
     ...(security.unmasked ? { MaskedPaths: [], ReadonlyPaths: [] } : {}),
@@ -162,12 +166,11 @@ const withoutZeros = (body: HostConfig): HostConfig =>
     ),
   ) as unknown as HostConfig;
 
-const mode = (flag: string, value: string, known: readonly string[], message: string): string => {
+const mode = (value: string, known: readonly string[], message: string): string => {
   const fine =
     value === '' || known.some((each) => (each.endsWith(':') ? value.startsWith(each) && value.length > each.length : value === each));
   if (!fine) throw new Error(message);
-  // "private" is the default of the PID namespace and has no name in the API.
-  return flag === 'pid' && value === 'private' ? '' : value;
+  return value;
 };
 
 const volumesOf = (texts: readonly string[]): { binds: string[]; anonymous: Record<string, object> } => {

@@ -1,6 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { CommandError, warn } from '../base-command.js';
-import { ApiError, type Client } from '../client/client.js';
+import { ApiError, type Client, compareVersions } from '../client/client.js';
 import { pullImage } from '../client/pull.js';
 import { withDefaultTag } from '../client/reference.js';
 import type { CreateAnswer } from '../client/types.js';
@@ -25,6 +25,7 @@ export const createContainer = async (client: Client, configFolder: string, flag
       { platform: flags.platform, storageDriver: flags['storage-driver'], quiet: flags.quiet },
       process.stderr,
     );
+  await fitVersion(client, body);
   const create = async (): Promise<CreateAnswer> =>
     client.post<CreateAnswer>('/containers/create', {
       query: { name: flags.name || undefined, platform: flags.platform || undefined },
@@ -51,6 +52,12 @@ export const createContainer = async (client: Client, configFolder: string, flag
     }
   }
   return answer.Id;
+};
+
+/** Since 1.44 an address belongs to an endpoint; before, the container had one. */
+const fitVersion = async (client: Client, body: CreateBody): Promise<void> => {
+  if (compareVersions(await client.version(), '1.44') >= 0) delete body.MacAddress;
+  else for (const settings of Object.values(body.NetworkingConfig.EndpointsConfig)) delete settings.MacAddress;
 };
 
 export const checkPullPolicy = (policy: string): void => {

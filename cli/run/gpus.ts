@@ -16,14 +16,14 @@ export const gpuRequest = (text: string): DeviceRequest => {
         break;
       case 'count':
         if (value !== 'all' && !/^[+-]?\d+$/.test(value))
-          throw new Error(`invalid count (${value}): value must be either "all" or an integer`);
+          throw new Error(`invalid count (${value}): value must be either "all" or an integer: invalid syntax`);
         request.Count = value === 'all' ? -1 : Number(value);
         break;
       case 'device':
         request.DeviceIDs = value.split(',');
         break;
       case 'capabilities':
-        request.Capabilities = [[...new Set(['gpu', ...value.split(',')])]];
+        request.Capabilities = [[...new Set([...value.split(','), 'gpu'])]];
         break;
       case 'options':
         request.Options = Object.fromEntries(

@@ -76,3 +76,28 @@ export const parseRestartPolicy = (text: string): RestartPolicy => {
   if (count !== '' && !/^[+-]?\d+$/.test(count)) throw new Error('invalid restart policy format: maximum retry count must be an integer');
   return { Name: name, MaximumRetryCount: Number(count) };
 };
+
+/** `net_admin` as `CAP_NET_ADMIN`, and ALL as it is. */
+export const capability = (text: string): string => {
+  const name = text.trim().toUpperCase();
+  return name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`;
+};
+
+const ownSysctls = new Set([
+  'kernel.msgmax',
+  'kernel.msgmnb',
+  'kernel.msgmni',
+  'kernel.sem',
+  'kernel.shmall',
+  'kernel.shmmax',
+  'kernel.shmmni',
+  'kernel.shm_rmid_forced',
+]);
+
+/** Only those that a container has for itself: others would change the host. */
+export const sysctlEntry = (text: string): string => {
+  const name = text.split('=', 1)[0] as string;
+  const own = text.includes('=') && (ownSysctls.has(name) || name.startsWith('net.') || name.startsWith('fs.mqueue.'));
+  if (!own) throw new Error(`sysctl '${text}' is not allowed`);
+  return text;
+};

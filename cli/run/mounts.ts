@@ -9,7 +9,6 @@ export const parseVolume = (text: string): { bind: string } | { target: string }
   if (text.length <= 2) return { target: text };
   const parts = text.split(':');
   if (parts.some((part) => part === '')) throw new Error(`invalid spec: ${text}: empty section between colons`);
-  if (parts.length > 3) throw new Error(`invalid spec: ${text}: too many colons`);
   if (parts.length === 1) return { target: text };
   const [source, ...rest] = parts as [string, ...string[]];
   return { bind: [source.startsWith('.') ? resolve(source) : source, ...rest].join(':') };

@@ -4,7 +4,7 @@ import type { EndpointSettings, NetworkChoice } from './body.js';
 
 export const ipAddress = (text: string): string => {
   const address = text.trim();
-  if (isIP(address) === 0) throw new Error(`ip address is not correctly formatted: ${JSON.stringify(text)}`);
+  if (isIP(address) === 0) throw new Error(`IP address is not correctly formatted: ${text}`);
   return address;
 };
 

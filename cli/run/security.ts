@@ -17,7 +17,7 @@ export const parseSecurity = (texts: readonly string[]): SecurityOptions => {
     const at = text.includes('=') ? text.indexOf('=') : text === 'no-new-privileges' ? -1 : text.indexOf(':');
     const key = at < 0 ? text : text.slice(0, at);
     const value = at < 0 ? '' : text.slice(at + 1);
-    if (value === '' && key !== 'no-new-privileges') throw new Error(`invalid --security-opt: ${JSON.stringify(text)}`);
+    if (value === '' && key !== 'no-new-privileges') throw new Error(`Invalid --security-opt: ${JSON.stringify(text)}`);
     if (text === 'systempaths=unconfined') unmasked = true;
     else if (key === 'seccomp' && value !== 'builtin' && value !== 'unconfined') options.push(`seccomp=${seccompProfile(value)}`);
     else options.push(text);

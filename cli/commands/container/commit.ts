@@ -16,7 +16,7 @@ export default class Commit extends BaseCommand {
     const { flags, args } = this.read(Commit);
     const [container, name] = args as [string, string?];
     const reference = name === undefined ? undefined : parseReference(name);
-    if (reference?.digest !== undefined) throw new Error('cannot commit to digest reference');
+    if (reference?.digest !== undefined) throw new Error('refusing to create a tag with a digest reference');
     const { Id } = await this.client.post<{ Id: string }>('/commit', {
       query: {
         container,

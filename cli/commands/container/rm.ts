@@ -15,7 +15,7 @@ export default class Rm extends BaseCommand {
     const { flags, args } = this.read(Rm);
     await forEachName(args, async (given) => {
       const name = given.replace(/^\/+/, '');
-      if (name === '') throw new Error('Container name cannot be empty');
+      if (name === '') throw new Error('container name cannot be empty');
       try {
         await this.client.delete(path`/containers/${name}`, {
           force: flags.force || undefined,
