@@ -1,4 +1,16 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { EngineError } from '../contracts/errors.js';
+
+/** SQLite's result code for a disk without space. */
+const SQLITE_FULL = 13;
+
+/** What a person would call it. */
+function inPlainWords(error: unknown): unknown {
+  const { errcode } = error as { errcode?: number };
+  return errcode === SQLITE_FULL
+    ? new EngineError('system', 'the records could not be written: no space left on device', { cause: error })
+    : error;
+}
 
 /** Values of one row. */
 export type Row = Record<string, null | number | bigint | string | Uint8Array>;
@@ -35,11 +47,11 @@ export class Database {
   }
 
   run(sql: string, ...values: SQLInputValue[]): void {
-    this.prepared(sql).run(...values);
+    this.guarded(() => this.prepared(sql).run(...values));
   }
 
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.prepared(sql).get(...values) as Row | undefined;
+    return this.guarded(() => this.prepared(sql).get(...values)) as Row | undefined;
   }
 
   all(sql: string, ...values: SQLInputValue[]): Row[] {
@@ -56,8 +68,9 @@ export class Database {
       this.db.exec('COMMIT');
       return result;
     } catch (error) {
-      this.db.exec('ROLLBACK');
-      throw error;
+      // A full disk may have ended the transaction already.
+      if (this.db.isTransaction) this.db.exec('ROLLBACK');
+      throw inPlainWords(error);
     } finally {
       this.depth--;
     }
@@ -80,6 +93,14 @@ export class Database {
   close(): void {
     this.statements.clear();
     this.db.close();
+  }
+
+  private guarded<T>(call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      throw inPlainWords(error);
+    }
   }
 
   private prepared(sql: string): StatementSync {

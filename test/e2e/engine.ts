@@ -179,6 +179,21 @@ export class Engine {
     return { code: status ?? -1, stdout: stdout ?? '', stderr: stderr ?? '' };
   }
 
+  /** The same without stopping this process meanwhile: for what talks to a server in it. */
+  dockerBeside(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    return new Promise((done) => {
+      const child = spawn('docker', args, {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, DOCKER_HOST: `unix://${this.socket}` },
+      });
+      let stdout = '';
+      let stderr = '';
+      child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+      child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+      child.on('close', (code) => done({ code: code ?? -1, stdout, stderr }));
+    });
+  }
+
   /** One API call; the body parsed when it is JSON. */
   api<T = unknown>(method: string, path: string, body?: unknown): Promise<{ status: number; body: T }> {
     return new Promise((done, fail) => {
