@@ -9,6 +9,7 @@ const SCHEMA = [
    CREATE TABLE layer_hold (owner TEXT NOT NULL, driver TEXT NOT NULL, chain TEXT NOT NULL, PRIMARY KEY (owner, driver, chain)) STRICT, WITHOUT ROWID;
    CREATE TABLE layer_writable (container TEXT PRIMARY KEY, driver TEXT NOT NULL, snapshot TEXT NOT NULL, chain TEXT, quota INTEGER) STRICT, WITHOUT ROWID`,
   'CREATE TABLE layer_init (driver TEXT NOT NULL, snapshot TEXT NOT NULL, boot TEXT NOT NULL, PRIMARY KEY (driver, snapshot)) STRICT, WITHOUT ROWID',
+  'CREATE INDEX layer_hold_chain ON layer_hold (chain, driver)',
 ];
 
 /** One unpacked layer of one driver. */
@@ -63,6 +64,8 @@ const toWritable = (row: Row): WritableRecord => ({
 
 /** The layer room's tables. */
 export class LayerRecords {
+  private unsynced = false;
+
   constructor(private readonly db: Database) {}
 
   open(): void {
@@ -83,6 +86,7 @@ export class LayerRecords {
   }
 
   addSnapshot(record: SnapshotRecord): void {
+    this.unsynced = true;
     this.db.run(
       'INSERT OR REPLACE INTO layer_snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
       record.driver,
@@ -98,6 +102,13 @@ export class LayerRecords {
 
   removeSnapshot(driver: string, chain: ChainId): void {
     this.db.run('DELETE FROM layer_snapshot WHERE driver = ? AND chain = ?', driver, chain);
+  }
+
+  /** Whether something was recorded since the last call: there are files to sync. */
+  takeUnsynced(): boolean {
+    const found = this.unsynced;
+    this.unsynced = false;
+    return found;
   }
 
   /** What was written before a sync that has just returned is on disk. */
@@ -121,6 +132,7 @@ export class LayerRecords {
   }
 
   addInit(driver: string, snapshot: SnapshotId, boot: string): void {
+    this.unsynced = true;
     this.db.run('INSERT OR REPLACE INTO layer_init VALUES (?, ?, ?)', driver, snapshot, boot);
   }
 
@@ -144,6 +156,10 @@ export class LayerRecords {
   /** Drops the holds of operations, which a restart has ended; those of images have digests as owners. */
   endOperations(): void {
     this.db.run("DELETE FROM layer_hold WHERE owner NOT LIKE 'sha256:%'");
+  }
+
+  isHeld(driver: string, chain: ChainId): boolean {
+    return this.db.get('SELECT 1 FROM layer_hold WHERE driver = ? AND chain = ? LIMIT 1', driver, chain) !== undefined;
   }
 
   holds(): { driver: string; chain: ChainId }[] {

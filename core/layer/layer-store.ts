@@ -135,14 +135,16 @@ export class LayerStore implements Layers {
   }
 
   async removeWritable(containerId: string): Promise<void> {
-    await this.locks.run(containerId, async () => {
+    const left = await this.locks.run(containerId, async () => {
       const record = this.records.writable(containerId);
-      if (!record) return;
+      if (!record) return undefined;
       const { driver } = await this.drivers.get('storage', record.driver);
       await driver.remove(record.snapshot);
       this.records.removeWritable(containerId);
+      return record;
     });
-    await this.opened.collector.collect();
+    // The image is still there nearly always, and then so is everything that the container stood on.
+    if (left?.chain !== undefined && !this.records.isHeld(left.driver, left.chain)) await this.opened.collector.collect();
   }
 
   async writableUsage(containerId: string): Promise<number> {
@@ -216,7 +218,7 @@ export class LayerStore implements Layers {
     } finally {
       unpin();
     }
-    this.syncLater();
+    if (this.records.takeUnsynced()) this.syncLater();
   }
 
   /**
