@@ -1,4 +1,4 @@
-import { conflict, EngineError } from '../contracts/errors.js';
+import { conflict, EngineError, invalid } from '../contracts/errors.js';
 import { newId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 import { failpoint } from '../state/failpoint.js';
@@ -23,6 +23,12 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
         ? `container sharing the host's network cannot be connected to network ${network.name}`
         : `container with a network of its own cannot be connected to network ${network.name}`,
     );
+  if (!isUserDefined(network)) {
+    for (const link of request.links) {
+      const target = (link.split(':')[0] ?? '').replace(/^\//, '');
+      if (!room.endpointNamed(network.id, target)) throw invalid(`cannot link to a non running container: ${target.slice(0, 128)}`);
+    }
+  }
   const endpointId = newId();
   const undo = new UndoStack(room.log);
   try {

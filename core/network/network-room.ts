@@ -42,7 +42,7 @@ export class NetworkRoom {
     this.folder = join(settings.execRoot, 'netns');
   }
 
-  /** What links add to /etc/hosts: on the default network there is no other way to name a container. */
+  /** What links add to /etc/hosts: on the default network there is no other way to name a container. One that has gone since is left out. */
   linkEntries(sandbox: Sandbox): HostsEntry[] {
     return sandbox.endpoints.flatMap(({ state }) => {
       const network = this.networks.get(state.networkId)?.network;
@@ -50,7 +50,7 @@ export class NetworkRoom {
       return state.links.flatMap((link): HostsEntry[] => {
         const [target = '', alias = target] = link.split(':');
         const other = this.endpointNamed(network.id, target.replace(/^\//, ''));
-        if (!other) throw invalid(`cannot link to a non running container: ${target.slice(0, 128)}`);
+        if (!other) return [];
         const names = [alias.replace(/^.*\//, ''), other.hostname, other.containerName];
         return [{ address: other.state.ipAddress, names: [...new Set(names)] }];
       });

@@ -258,6 +258,27 @@ inOwnNamespace(import.meta.url, () => {
     });
   });
 
+  it('the default network follows the settings when nobody is in it', async () => {
+    const own = new NetworkEngine({ instance: 'nett0003', bridge: 'gnett2', bip: '10.213.110.1/24' });
+    await own.start();
+    const { id } = await own.service.inspect('bridge').then(({ network }) => network);
+    const { id: container } = await own.run('bridge');
+    Object.assign(own.settings, { bridge: 'gnett3', bip: '10.213.111.1/24', mtu: 1400 });
+    await own.restart();
+    expect((await own.service.inspect('bridge')).network.ipv4[0]?.gateway).toBe('10.213.110.1/24');
+    await own.stop(container);
+    await own.restart();
+    expect((await own.service.inspect('bridge')).network).toMatchObject({ id, ipv4: [{ gateway: '10.213.111.1/24' }] });
+    const links = await host.net.links('');
+    expect(links.find(({ name }) => name === 'gnett3')).toMatchObject({ mtu: 1400, addresses: ['10.213.111.1/24'] });
+    expect(links.some(({ name }) => name === 'gnett2')).toBe(false);
+    Object.assign(own.settings, { bridge: 'none' });
+    await own.restart();
+    expect(own.service.find('bridge')).toBeUndefined();
+    expect((await host.net.links('')).some(({ name }) => name === 'gnett3')).toBe(false);
+    await own.destroy();
+  });
+
   it('two hundred containers come and go and leave nothing', async () => {
     await engine.restart();
     const before = await kernelState();

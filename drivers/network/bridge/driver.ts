@@ -100,9 +100,10 @@ export class BridgeDriver implements NetworkDriver {
 
   async deleteNetwork(networkId: string): Promise<void> {
     const network = this.networks.get(networkId);
-    const bridge = network?.bridge ?? this.names.bridge(networkId);
-    const link = (await this.env.host.net.links('')).find(({ name }) => name === bridge);
-    if (link && link.alias === this.names.alias(networkId)) await this.env.host.net.configure('', [{ op: 'delete-link', name: bridge }]);
+    // By what is written on it: the network may be one of a former run, under a name of the user's.
+    const alias = this.names.alias(networkId);
+    for (const link of await this.env.host.net.links(''))
+      if (link.alias === alias) await this.env.host.net.configure('', [{ op: 'delete-link', name: link.name }]);
     if (!network) return;
     this.networks.delete(networkId);
     for (const endpoint of network.endpoints.values()) endpoint.reservation?.release();
