@@ -21,7 +21,7 @@ interface Place {
 /** `/a/b/.` and `/a/b/` keep their ends: to `docker cp` they mean the folder's content. */
 function absolute(path: string): string {
   const clean = posix.join('/', path);
-  return /\/\.$/.test(path) && clean !== '/' ? `${clean.replace(/\/$/, '')}/.` : clean;
+  return path.endsWith('/.') && clean !== '/' ? `${clean.replace(/\/$/, '')}/.` : clean;
 }
 
 /**
@@ -62,7 +62,7 @@ async function withPlace<T>(room: ContainerRoom, container: Container, path: str
 function mountOf(container: Container, path: string): MountPoint | undefined {
   return container.mounts
     .filter(({ type, destination }) => type !== 'tmpfs' && (path === destination || path.startsWith(`${destination}/`)))
-    .sort((a, b) => b.destination.length - a.destination.length)[0];
+    .toSorted((a, b) => b.destination.length - a.destination.length)[0];
 }
 
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code;

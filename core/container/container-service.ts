@@ -219,7 +219,6 @@ export class ContainerService implements Containers {
     return { deleted, spaceReclaimed };
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws must be a rejection
   async wait(name: string, condition: WaitCondition, signal: AbortSignal): Promise<{ result: Promise<WaitResult> }> {
     return { result: waitFor(this.room, this.room.store.get(name), condition, signal) };
   }

@@ -67,7 +67,7 @@ export class ContainerStore {
 
   /** Newest first. */
   list(): Container[] {
-    return [...this.byId.values()].sort((a, b) => (a.created < b.created ? 1 : a.created > b.created ? -1 : 0));
+    return [...this.byId.values()].toSorted((a, b) => (a.created < b.created ? 1 : a.created > b.created ? -1 : 0));
   }
 
   get size(): number {

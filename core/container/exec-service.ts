@@ -32,7 +32,6 @@ export class ExecService implements Execs {
 
   constructor(@inject(Tokens.ContainerRoom) private readonly room: ContainerRoom) {}
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws must be a rejection
   async create(name: string, request: CreateExec): Promise<string> {
     const container = this.room.store.get(name);
     const live = this.running(container);

@@ -39,10 +39,8 @@ export class HealthMonitor {
   private schedule(container: Container): void {
     if (this.stopped) return;
     const check = container.config.healthcheck;
-    const ms = (nanoseconds: number | undefined, fallback: number): number =>
-      nanoseconds === undefined || nanoseconds === 0 ? fallback : nanoseconds / NANOSECONDS_PER_MS;
-    const early = this.starting && performance.now() - this.startedAt < ms(check?.startPeriod, 0);
-    const delay = early ? ms(check?.startInterval, 5 * SECOND) : ms(check?.interval, 30 * SECOND);
+    const early = this.starting && performance.now() - this.startedAt < milliseconds(check?.startPeriod, 0);
+    const delay = early ? milliseconds(check?.startInterval, 5 * SECOND) : milliseconds(check?.interval, 30 * SECOND);
     this.timer = setTimeout(() => void this.probe(), delay);
     this.timer.unref();
   }
@@ -105,10 +103,10 @@ async function runProbe(room: ContainerRoom, container: Container, live: LiveCon
   const chunks: Buffer[] = [];
   let [size, truncated] = [0, false];
   process.stream.onOutput((_, chunk) => {
-    const room = LIMITS.healthOutputBytes - size;
-    if (chunk.length > room) truncated = true;
-    if (room > 0) chunks.push(Buffer.from(chunk.subarray(0, room)));
-    size += Math.min(chunk.length, Math.max(room, 0));
+    const left = LIMITS.healthOutputBytes - size;
+    if (chunk.length > left) truncated = true;
+    if (left > 0) chunks.push(Buffer.from(chunk.subarray(0, left)));
+    size += Math.min(chunk.length, Math.max(left, 0));
   });
   const { promise: late, resolve: expire } = Promise.withResolvers<'late'>();
   const timer = setTimeout(() => expire('late'), timeoutMs);
@@ -129,6 +127,9 @@ async function runProbe(room: ContainerRoom, container: Container, live: LiveCon
   room.publish(container, 'exec_die', { execID: id, exitCode: String(exit.code) });
   return { start, end: now(), exitCode: exit.code, output: output() };
 }
+
+const milliseconds = (nanoseconds: number | undefined, fallback: number): number =>
+  nanoseconds === undefined || nanoseconds === 0 ? fallback : nanoseconds / NANOSECONDS_PER_MS;
 
 /** As Go prints a duration: `30s`, `1m30s`, `1.5s`. */
 function formatDuration(ms: number): string {

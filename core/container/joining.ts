@@ -88,13 +88,13 @@ export async function joinNetwork(
 /** The network of `--network` first, so that it is eth0; the others as given. */
 function joinOrder(container: Container): [string, EndpointRequest][] {
   const main = container.hostConfig.networkMode;
-  return Object.entries(container.endpointRequests).sort(([a], [b]) => Number(b === main) - Number(a === main));
+  return Object.entries(container.endpointRequests).toSorted(([a], [b]) => Number(b === main) - Number(a === main));
 }
 
 /** Ports are published once, where the container's default route is. */
 function publishingNetwork(room: ContainerRoom, container: Container): string | undefined {
   const candidates = joinOrder(container).filter(([name]) => room.networks.find(name)?.internal !== true);
-  return candidates.sort(([, a], [, b]) => b.gatewayPriority - a.gatewayPriority)[0]?.[0];
+  return candidates.toSorted(([, a], [, b]) => b.gatewayPriority - a.gatewayPriority)[0]?.[0];
 }
 
 function dnsOf(room: ContainerRoom, { hostConfig }: Container): DnsConfig {

@@ -110,7 +110,6 @@ export class VolumeService implements Volumes {
     });
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- what it throws must be a rejection
   async list(filters: VolumeFilters): Promise<{ volumes: Volume[]; warnings: string[] }> {
     const matches = volumeMatcher(filters, (name) => this.store.users(name).length > 0);
     return { volumes: this.store.list().filter(matches), warnings: [] };

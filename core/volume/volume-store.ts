@@ -27,7 +27,7 @@ export class VolumeStore {
   }
 
   list(): Volume[] {
-    return [...this.volumes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.volumes.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   put(volume: Volume): void {
