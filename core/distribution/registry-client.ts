@@ -7,7 +7,7 @@ import { acceptedManifests } from '../content/media-types.js';
 import { Authorizer } from './auth.js';
 import type { RegistryAuth } from './credentials.js';
 import { hostnameOf, isInternalAddress, isLoopbackHost, type Endpoint, type Endpoints } from './endpoints.js';
-import { registryError } from './registry-error.js';
+import { registryError, RegistryUnreachable } from './registry-error.js';
 import { readBody, type StreamBody, type Transport } from './transport.js';
 
 export interface FetchedManifest {
@@ -241,8 +241,8 @@ export class RegistryClient {
       if (response.statusCode !== 401 || proven) return response;
       if (!this.authorizer.learn(response.headers['www-authenticate'], ask.scopes)) return response;
       response.resume();
-      // A stream went out with the refused request; whoever made it begins again, with what was learnt.
-      if (ask.body && !(ask.body instanceof Uint8Array)) return response;
+      // A stream went out with the refused request: its owner makes it anew, and the next request has the new proof.
+      if (ask.body && !(ask.body instanceof Uint8Array)) throw new RegistryUnreachable(ask.url.host, 'a token ended during an upload');
     }
   }
 

@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { ImageRoom, putImage } from '@gantry/test/fakes/image-room.js';
 import { FakeRegistry } from '@gantry/test/fakes/registry.js';
 import { testSettings } from '@gantry/test/fakes/settings.js';
+import { sha256 } from '../contracts/ids.js';
 import { parseReference } from '../content/reference.js';
 import { Endpoints, isInternalAddress, isLoopbackHost } from './endpoints.js';
 import { Registry } from './registry.js';
@@ -91,6 +92,8 @@ describe.skipIf(!hasOpenssl)('a registry by TLS', () => {
       },
       (request, response) => {
         seen.push({ authorized: (request.socket as TLSSocket).authorized, path: request.url ?? '' });
+        // A way out of TLS, for who would take it.
+        if (request.url?.includes('/blobs/')) response.writeHead(307, { Location: `http://localhost:${port()}/elsewhere` });
         response.end('{}');
       },
     );
@@ -139,6 +142,23 @@ describe.skipIf(!hasOpenssl)('a registry by TLS', () => {
   it('is shown our own certificate', async () => {
     await ping(await certs('client', { 'ca.crt': 'ca.crt', 'client.cert': 'client.crt', 'client.key': 'client.key' }));
     expect(seen).toEqual([{ authorized: true, path: '/v2/' }]);
+  });
+
+  it('cannot lead us out of TLS', async () => {
+    const root = await certs('redirect', { 'ca.crt': 'ca.crt' });
+    const endpoints = new Endpoints(testSettings({ certificateFolders: [root] }));
+    const tls = await endpoints.tlsFor(`localhost:${port()}`);
+    const client = new RegistryClient(
+      new Transport('test'),
+      endpoints,
+      { origin: `https://localhost:${port()}`, tls, mirror: false },
+      'a',
+      undefined,
+    );
+    await expect(client.hasBlob(sha256('x'), AbortSignal.timeout(5_000))).rejects.toThrow(
+      'redirects from TLS to http://, which is refused',
+    );
+    expect(seen).toHaveLength(1);
   });
 
   it('tells what is missing in that folder', async () => {

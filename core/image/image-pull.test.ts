@@ -156,6 +156,13 @@ describe('a pull', () => {
     expect(await room.leftovers()).toMatchObject({ images: 1, intents: 0, temporary: [] });
   });
 
+  it('unpacks a layer while the next one still comes in', async () => {
+    const image = putImage(registry, 'app', 'v', small);
+    registry.faults = [{ on: new RegExp(`GET .*${image.layers[1]}`), delayMs: 1_000 }];
+    const lines = await room.pull(`${registry.host}/app:v`);
+    expect(lines.indexOf(`${short(image.layers[0])}: Pull complete`)).toBeLessThan(lines.indexOf(`${short(image.layers[1])}: Downloading`));
+  });
+
   it('has no more downloads at a time than configured', async () => {
     putImage(
       registry,

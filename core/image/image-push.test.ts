@@ -98,6 +98,29 @@ describe('a push', () => {
     expect(other.blobs.get(image.layers[0] ?? '')).toEqual(registry.blobs.get(image.layers[0] ?? ''));
   });
 
+  it('goes on with a new token when the old one ends during an upload', async () => {
+    const image = putImage(registry, 'app', 'v', [randomBytes(3_000_000)]);
+    await room.pull(`${registry.host}/app:v`);
+    await room.images.tag(image.id, `${other.host}/big`, 'v');
+    other.credentials = '';
+    const challenge = { 'WWW-Authenticate': `Bearer realm="http://${other.host}/token",service="fake"` };
+    other.faults = [{ on: /PATCH/, status: 401, headers: challenge, times: 1 }];
+    await push(`${other.host}/big`, 'v');
+    expect(other.blobs.has(image.layers[0] ?? '')).toBe(true);
+    expect(other.seen(/GET \/token/).length).toBeGreaterThan(1);
+  });
+
+  it('uploads what the registry does not want to mount', async () => {
+    const image = putImage(registry, 'app', 'v', [Buffer.from('one')]);
+    await room.pull(`${registry.host}/app:v`);
+    await room.images.tag(image.id, `${registry.host}/copy`, 'v');
+    registry.faults = [
+      { on: /HEAD .*copy/, status: 404 },
+      { on: /POST .*copy/, status: 405, times: 1 },
+    ];
+    expect(await push(`${registry.host}/copy`)).toContain(`${room.images.resolve(image.id).diffIds[0]?.slice(7, 19)}: Pushed`);
+  });
+
   it('pushes all tags of a repository when none is named', async () => {
     const image = putImage(registry, 'app', 'v', [Buffer.from('one')]);
     await room.pull(`${registry.host}/app:v`);
