@@ -114,7 +114,7 @@ export function parseManifest(bytes: Uint8Array, claimed: string): Manifest {
 const isAttached = (entry: IndexEntry): boolean =>
   entry.annotations['vnd.docker.reference.type'] !== undefined || entry.platform?.os === 'unknown';
 
-/** The entry that serves `wanted` best. Fails with `not-found` words that clients know when there is none. */
+/** The entry that serves `wanted` best; `undefined` when none does, for which {@link noMatch} has the words. */
 export function selectPlatform(index: ImageIndex, wanted: PlatformSpec): IndexEntry | undefined {
   let best: IndexEntry | undefined;
   let bestRank = Number.POSITIVE_INFINITY;
@@ -134,6 +134,7 @@ export function selectPlatform(index: ImageIndex, wanted: PlatformSpec): IndexEn
 export const platformsOf = (index: ImageIndex): PlatformSpec[] =>
   index.entries.filter((entry) => !isAttached(entry)).flatMap((entry) => entry.platform ?? []);
 
+/** What clients look for when no entry of an index serves. */
 export const noMatch = (wanted: PlatformSpec): string => `no matching manifest for ${formatPlatform(wanted)} in the manifest list entries`;
 
 /** The stack of layers that a configuration names; their number must be the manifest's. */

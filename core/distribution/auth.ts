@@ -1,4 +1,4 @@
-import { EngineError, isKind } from '../contracts/errors.js';
+import { EngineError } from '../contracts/errors.js';
 import { JsonReader, parseJson } from '../content/json.js';
 import { limits } from '../content/limits.js';
 import { Secret, type RegistryAuth } from './credentials.js';
@@ -187,6 +187,3 @@ function readToken(body: Buffer): TokenAnswer {
   // A little before its end: it must still be good when it arrives.
   return { token: new Secret(token), refreshToken: reader.string('refresh_token'), expiresAt: performance.now() + life * 900 };
 }
-
-/** Docker's words for a refused login are the registry's own; for anything else the error stays. */
-export const isRefused = (error: unknown): boolean => isKind(error, 'unauthorized') || isKind(error, 'forbidden');

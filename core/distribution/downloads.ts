@@ -6,7 +6,7 @@ import { ingest, type IngestSink } from '../content/ingest.js';
 import type { Descriptor } from '../content/manifest.js';
 import type { RegistryClient } from './registry-client.js';
 import { RegistryUnreachable } from './registry-error.js';
-import { RETRY_BACKOFF, retrying, VerificationError } from './retry.js';
+import { RETRY_BACKOFF, retrying } from './retry.js';
 import { Semaphore } from './semaphore.js';
 import { cancelled } from './transport.js';
 
@@ -20,6 +20,9 @@ export type DownloadState =
 
 /** Bytes of progress after which earlier failures no longer count against a transfer. */
 const WORTHWHILE = 1024 * 1024;
+
+/** Bytes came and are not those that were asked for. Once more from the first one may help: a resumed download can be torn. */
+class VerificationError extends EngineError {}
 
 type Watcher = (state: DownloadState) => void;
 

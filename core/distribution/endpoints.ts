@@ -70,6 +70,8 @@ export class Endpoints {
     for (const entry of settings.insecureRegistries) {
       const [address = '', bits] = entry.split('/');
       if (bits !== undefined && isIP(address)) {
+        if (!/^\d{1,3}$/.test(bits) || Number(bits) > (isIP(address) === 6 ? 128 : 32))
+          throw invalid(`invalid insecure registry ${JSON.stringify(entry)}: no such network`);
         this.insecureNets.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4');
         networks++;
       } else this.insecureHosts.add(entry.replace(/^https?:\/\//, ''));

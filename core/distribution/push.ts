@@ -22,7 +22,7 @@ export interface PushRequest {
 const short = (digest: Digest): string => hexOf(digest).slice(0, 12);
 
 /** What a registry's refusal means for the one who asked to push. */
-export function pushError(error: unknown): unknown {
+function pushError(error: unknown): unknown {
   if (!(error instanceof RegistryError)) return error;
   if (error.status === 401)
     return new EngineError('unauthorized', error.message || 'unauthorized: authentication required', { cause: error });

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { EngineError } from '../contracts/errors.js';
 import { RegistryError, RegistryUnreachable } from './registry-error.js';
 import { cancelled } from './transport.js';
 
@@ -8,7 +7,7 @@ export interface RetryOptions {
   /** Milliseconds before the second attempt; doubled for each further one. */
   readonly backoff: number;
   readonly signal: AbortSignal;
-  /** Which failures may pass; {@link mayRetry} when absent. */
+  /** Which failures may pass; absent, broken connections and answers that say to come later. */
   readonly retry?: (error: unknown) => boolean;
   /** Called before a wait. */
   readonly onWait?: (milliseconds: number) => void;
@@ -17,14 +16,8 @@ export interface RetryOptions {
 export const RETRY_BACKOFF = 1_000;
 const LONGEST_BACKOFF = 30_000;
 
-/** Bytes arrived whole and are not those that were asked for. Once more from the start may help: a resumed download can be torn. */
-export class VerificationError extends EngineError {}
-
-export const mayRetry = (error: unknown): boolean =>
-  error instanceof RegistryUnreachable ||
-  error instanceof VerificationError ||
-  // A token that expired while bytes flowed: the next attempt gets a new one.
-  (error instanceof RegistryError && error.transient);
+/** A broken connection, or an answer that says to come later. */
+const mayRetry = (error: unknown): boolean => error instanceof RegistryUnreachable || (error instanceof RegistryError && error.transient);
 
 /** The registry is there and asks us to come later. */
 export const isBusy = (error: unknown): boolean => error instanceof RegistryError && (error.status === 429 || error.status === 503);

@@ -202,6 +202,10 @@ describe('the addresses of a registry', () => {
     expect(await origins(domain, settings)).toEqual(expected);
   });
 
+  it('are not computed from a network that is none', () => {
+    expect(() => new Endpoints(testSettings({ insecureRegistries: ['10.0.0.0/99'] }))).toThrow('no such network');
+  });
+
   it('includes plain HTTP for nobody else, even when TLS fails', async () => {
     let connections = 0;
     const bytes: Buffer[] = [];

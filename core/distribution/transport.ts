@@ -115,11 +115,10 @@ export class Transport {
 
 /** A whole body, for answers that are small by nature. More than `limit` bytes is an error. */
 export async function readBody(response: IncomingMessage, limit: number, what: string): Promise<Buffer> {
-  const host = response.headers.host ?? 'the registry';
   const declared = Number(response.headers['content-length'] ?? 0);
   if (declared > limit) {
     response.destroy();
-    throw new EngineError('system', `${what} from ${host} has ${declared} bytes, more than ${limit}`);
+    throw new EngineError('system', `${what} has ${declared} bytes, more than ${limit}`);
   }
   const chunks: Buffer[] = [];
   let size = 0;
@@ -132,7 +131,7 @@ export async function readBody(response: IncomingMessage, limit: number, what: s
   } catch (error) {
     response.destroy();
     if (error instanceof EngineError) throw error;
-    throw new RegistryUnreachable('answer', `${what} broke off: ${messageOf(error)}`, error);
+    throw new EngineError('unavailable', `${what} broke off: ${messageOf(error)}`, { cause: error });
   }
   return Buffer.concat(chunks);
 }

@@ -83,7 +83,8 @@ export function keyValues(name: string, rest: string): [string, string][] {
   if (!first.includes('=')) {
     const value = rest.slice(first.length).trim();
     if (value === '') throw invalid(`${name} must have two arguments`);
-    return [[unquote(first), name === 'ENV' ? unquoteRest(value) : unquote(value)]];
+    // The old form's value keeps its inner blanks.
+    return [[unquote(first), unquote(value)]];
   }
   return words.map((word) => {
     const equals = word.indexOf('=');
@@ -93,9 +94,6 @@ export function keyValues(name: string, rest: string): [string, string][] {
     return [key, unquote(word.slice(equals + 1))];
   });
 }
-
-/** The old form's value keeps its inner blanks. */
-const unquoteRest = (value: string): string => unquote(value);
 
 const GO_UNITS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 6e10, h: 3.6e12 };
 

@@ -53,7 +53,7 @@ export function hasLabel(record: ImageRecord, wanted: string): boolean {
 }
 
 /** Go's path.Match, where a star stops at a slash, as a pattern without backtracking traps. */
-export function globPattern(glob: string): RegExp {
+function globPattern(glob: string): RegExp {
   let source = '';
   for (let at = 0; at < glob.length; at++) {
     const character = glob[at] ?? '';

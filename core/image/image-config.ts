@@ -114,7 +114,7 @@ function healthcheckJson(check: Healthcheck): Record<string, unknown> {
 }
 
 /** The `config` member of a configuration, with the names and in the order of the OCI image specification. */
-export function processConfigJson(config: ProcessConfig): Record<string, unknown> {
+function processConfigJson(config: ProcessConfig): Record<string, unknown> {
   return {
     ...(config.user ? { User: config.user } : {}),
     ...(config.exposedPorts.length > 0 ? { ExposedPorts: keysToObject(config.exposedPorts) } : {}),
