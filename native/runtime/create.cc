@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/nsfs.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,7 @@
 #include "errno_text.h"
 #include "gantry/error.h"
 #include "hooks.h"
+#include "idmap.h"
 #include "init.h"
 #include "log.h"
 #include "sysctl.h"
@@ -96,8 +98,16 @@ int prepare_namespaces(Plan& plan) {
   plan.new_cgroup_namespace = fresh & CLONE_NEWCGROUP;
   plan.new_user_namespace = fresh & CLONE_NEWUSER;
   plan.new_network_namespace = fresh & CLONE_NEWNET;
-  if (fresh & CLONE_NEWTIME) throw InvalidInput("time namespaces are not implemented");
-  return fresh & ~CLONE_NEWCGROUP;
+  if (fresh & CLONE_NEWTIME) {
+    // Its clocks can be set until the first process is in it, so it is made for our children and set by us.
+    if (::unshare(CLONE_NEWTIME) != 0) throw_errno("unshare the time namespace");
+    std::string offsets;
+    for (const auto& offset : plan.spec.time_offsets) {
+      offsets += offset.clock + " " + std::to_string(offset.seconds) + " " + std::to_string(offset.nanoseconds) + "\n";
+    }
+    if (!offsets.empty()) plan.proc.write("self/timens_offsets", offsets);
+  }
+  return fresh & ~(CLONE_NEWCGROUP | CLONE_NEWTIME);
 }
 
 std::string owner_name() { return ::geteuid() == 0 ? "root" : std::to_string(::geteuid()); }
@@ -138,13 +148,22 @@ void pass_listen_fds(Plan& plan) {
   plan.preserve_fds += n;
 }
 
-void prepare_process(Plan& plan, const Context& context, const std::string& console_socket) {
+void prepare_process(Plan& plan, const Context& context, const std::string& console_socket,
+                     const std::function<UniqueFd()>& make_console) {
+  if (plan.process.terminal && console_socket.empty() && !make_console) {
+    throw InvalidInput("cannot allocate tty if the runtime will detach without setting console socket");
+  }
+  if (!plan.process.terminal && !console_socket.empty()) {
+    throw InvalidInput("cannot use console socket if the runtime will not detach or allocate tty");
+  }
   check_labels(plan.process);
   std::vector<std::string> unknown;
   if (plan.process.capabilities) plan.capabilities = capability_masks(*plan.process.capabilities, unknown);
   for (const auto& name : unknown) log_warning("ignoring unknown or unavailable capability " + name);
   if (!plan.spec.seccomp.empty()) plan.seccomp = load_seccomp_filter(plan.spec.seccomp, context.seccomp);
-  if (!console_socket.empty()) plan.console_socket = connect_console_socket(console_socket);
+  if (plan.process.terminal) {
+    plan.console_socket = console_socket.empty() ? make_console() : connect_console_socket(console_socket);
+  }
 }
 
 Created create_container(const Context& context, const std::string& id, CreateOptions options) {
@@ -171,15 +190,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.rootfs = real_path(plan.spec.root_path[0] == '/' ? plan.spec.root_path : plan.bundle + "/" + plan.spec.root_path,
                           "rootfs");
   if (plan.rootfs == "/") throw InvalidInput("the rootfs must not be /");
-  bool has_console = !options.console_socket.empty() || options.console;
-  if (plan.process.terminal && !has_console) {
-    throw InvalidInput("cannot allocate tty if the runtime will detach without setting console socket");
-  }
-  if (!plan.process.terminal && has_console) {
-    throw InvalidInput("cannot use console socket if the runtime will not detach or allocate tty");
-  }
-  prepare_process(plan, context, options.console_socket);
-  if (options.console) plan.console_socket = std::move(options.console);
+  prepare_process(plan, context, options.console_socket, options.make_console);
   pass_listen_fds(plan);
 
   state.id = id;
@@ -197,7 +208,9 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   context.root.reserve(id);
   rollback.reserved(id);
   // Recorded before they exist, so that `delete --force` finds them if we do not live to the end.
-  context.root.save(state);
+  std::string config = std::exchange(state.config, "");
+  context.root.announce(state);
+  state.config = std::move(config);
   if (!options.direct) make_fifo(context.root.folder(id) + "/exec.fifo", plan.spec, plan.fifo);
   plan.wait_for_go = options.direct;
   plan.hook_state = state_document(state, "creating", false);
@@ -210,6 +223,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.cgroup_v2 = cgroups.v2();
   UniqueFd unified = cgroups.open_unified();
 
+  plan.mapped_mounts = map_mounts(plan);
   // Ours as well, since a pid namespace may be shared with a hostile neighbour.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   int flags = prepare_namespaces(plan);
@@ -244,6 +258,7 @@ void destroy_container(const Context& context, const State& state) {
   }
   cgroups.remove();
   context.root.remove(state.id);
+  if (state.config.empty()) return;
   Spec spec = parse_spec(state.config);
   if (spec.hooks.poststop.empty()) return;
   try {

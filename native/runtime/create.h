@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "child.h"
@@ -23,8 +24,8 @@ struct CreateOptions {
   int preserve_fds = 0;
   /// For `run`: init waits for word over the sync socket instead of exec.fifo.
   bool direct = false;
-  /// Already connected; for `run` with a terminal of our own.
-  UniqueFd console;
+  /// Gives a connected console socket when the process wants a terminal and console_socket is empty.
+  std::function<UniqueFd()> make_console;
 };
 
 /// A container whose init is ready.
@@ -48,8 +49,10 @@ void write_pid_file(const std::string& path, pid_t pid);
 /// Descriptors handed over by socket activation (LISTEN_FDS) go on to the program.
 void pass_listen_fds(Plan& plan);
 
-/// Fills in what create and exec have in common: capabilities, seccomp filter, console.
-void prepare_process(Plan& plan, const Context& context, const std::string& console_socket);
+/// Fills in what create and exec have in common: capabilities, seccomp filter, console. A terminal needs somebody to
+/// send it to.
+void prepare_process(Plan& plan, const Context& context, const std::string& console_socket,
+                     const std::function<UniqueFd()>& make_console);
 
 /// Opens a namespace by path after checking that it is one and of that kind.
 UniqueFd open_namespace(const std::string& path, int flag);

@@ -76,6 +76,28 @@ void set_rlimits(const std::vector<Rlimit>& limits) {
   }
 }
 
+void set_scheduling(const Process& process) {
+  if (process.io_priority && ::syscall(SYS_ioprio_set, 1, 0, *process.io_priority) != 0) throw_errno("set io priority");
+  if (!process.scheduler) return;
+  struct {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  } attributes = {};
+  const auto& s = *process.scheduler;
+  attributes.size = sizeof attributes;
+  attributes.policy = s.policy;
+  attributes.flags = s.flags;
+  attributes.nice = s.nice;
+  attributes.priority = s.priority;
+  attributes.runtime = s.runtime;
+  attributes.deadline = s.deadline;
+  attributes.period = s.period;
+  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) throw_errno("error setting scheduler");
+}
+
 void set_exec_label(const Plan& plan) {
   const auto& process = plan.process;
   if (!process.selinux_label.empty()) {

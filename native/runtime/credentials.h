@@ -10,6 +10,8 @@ namespace gantry::runtime {
 void set_up_keyring(const Plan& plan);
 /// Sets those that are not as wanted already.
 void set_rlimits(const std::vector<Rlimit>& limits);
+/// How the kernel schedules it and its disk accesses.
+void set_scheduling(const Process& process);
 /// AppArmor profile or SELinux label for the next exec; throws when the kernel has none.
 void set_exec_label(const Plan& plan);
 /// Throws when a label is asked for that this kernel cannot give.

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "commands.h"
 #include "credentials.h"
+#include "foreground.h"
 #include "gantry/error.h"
 #include "init.h"
 #include "log.h"
@@ -73,8 +75,8 @@ void prepare_namespaces(Plan& plan, const ProcHandle& proc, pid_t pid) {
   } kinds[] = {
       // The user namespace first: it gives the rights over the others. The mount namespace last: it changes what paths
       // are.
-      {"user", CLONE_NEWUSER}, {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS}, {"net", CLONE_NEWNET},
-      {"pid", CLONE_NEWPID},   {"cgroup", CLONE_NEWCGROUP}, {"mnt", CLONE_NEWNS},
+      {"user", CLONE_NEWUSER}, {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},       {"net", CLONE_NEWNET},
+      {"pid", CLONE_NEWPID},   {"time", CLONE_NEWTIME}, {"cgroup", CLONE_NEWCGROUP}, {"mnt", CLONE_NEWNS},
   };
   UniqueFd theirs = proc.open(std::to_string(pid) + "/ns", O_RDONLY | O_DIRECTORY);
   UniqueFd ours = proc.open("self/ns", O_RDONLY | O_DIRECTORY);
@@ -133,13 +135,13 @@ int exec_command(const Context& context, const CommandLine& line) {
   if (plan.preserve_fds < 0) throw UsageError("preserve-fds must not be negative");
   std::string console = line.value("console-socket");
   bool detach = line.has("detach");
-  if (plan.process.terminal && console.empty()) {
-    throw InvalidInput("cannot allocate tty if the runtime will detach without setting console socket");
+  std::optional<Foreground> foreground;
+  std::function<UniqueFd()> make_console;
+  if (!detach) {
+    foreground.emplace();
+    make_console = [&] { return foreground->console(); };
   }
-  if (!plan.process.terminal && !console.empty()) {
-    throw InvalidInput("cannot use console socket if the runtime will not detach or allocate tty");
-  }
-  prepare_process(plan, context, console);
+  prepare_process(plan, context, console, make_console);
   pass_listen_fds(plan);
 
   Cgroups cgroups = state.cgroup_dirs();
@@ -178,7 +180,7 @@ int exec_command(const Context& context, const CommandLine& line) {
     child.release();
     return 0;
   }
-  return child.wait();
+  return foreground->wait(child);
 }
 
 }  // namespace gantry::runtime

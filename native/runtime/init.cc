@@ -113,7 +113,7 @@ std::string take_identity(Plan& plan) {
   set_up_keyring(plan);
   if (process.no_new_privileges && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) throw_errno("set no_new_privs");
   if (plan.spec.personality && ::personality(*plan.spec.personality) < 0) throw_errno("set personality");
-  if (process.io_priority && ::syscall(SYS_ioprio_set, 1, 0, *process.io_priority) != 0) throw_errno("set io priority");
+  set_scheduling(process);
   set_rlimits(process.rlimits);
   set_exec_label(plan);
   set_home(process.env, process.uid);
@@ -181,9 +181,14 @@ void container_init(Plan& plan) {
     ::umask(0);
     Rootfs rootfs = Rootfs::prepare(plan);
     rootfs.mount_all(plan);
+    plan.mapped_mounts.clear();
     rootfs.make_devices(plan);
     if (!plan.spec.hooks.prestart.empty() || !plan.spec.hooks.create_runtime.empty()) {
       plan.sync.ask(SyncType::kRuntimeHooks);
+    }
+    // Those hooks run in the container, so the process has the number that it has there.
+    if (auto at = plan.hook_state.find("\"pid\":0"); at != std::string::npos) {
+      plan.hook_state.replace(at, 7, "\"pid\":" + std::to_string(::getpid()));
     }
     run_hooks(plan.spec.hooks.create_container, "createContainer", plan.hook_state);
     set_host_name(plan.spec);

@@ -11,6 +11,7 @@
 
 #include "commands.h"
 #include "errno_text.h"
+#include "foreground.h"
 #include "gantry/error.h"
 #include "hooks.h"
 #include "log.h"
@@ -191,6 +192,11 @@ int run_command(const Context& context, const CommandLine& line) {
   CreateOptions options = create_options(line);
   options.direct = true;
   bool detach = line.has("detach");
+  std::optional<Foreground> foreground;
+  if (!detach) {
+    foreground.emplace();
+    if (options.console_socket.empty()) options.make_console = [&] { return foreground->console(); };
+  }
   Created created = create_container(context, line.arguments()[0], std::move(options));
   created.sync.send(SyncType::kGo);
   std::string failure;
@@ -212,7 +218,7 @@ int run_command(const Context& context, const CommandLine& line) {
     created.init.release();
     return 0;
   }
-  int code = created.init.wait();
+  int code = foreground->wait(created.init);
   if (!line.has("keep")) destroy_container(context, created.state);
   return code;
 }

@@ -31,7 +31,8 @@ std::string last_message(int fs) {
 [[noreturn]] void fail_with_message(int fs, const std::string& operation, const std::string& name) {
   int err = errno;
   std::string message = last_message(fs);
-  throw SysError(err, operation + (message.empty() ? "" : " (" + message + ")"), name);
+  while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
+  throw SysError(err, operation + " " + name + (message.empty() ? "" : " (" + message + ")"));
 }
 
 }  // namespace
@@ -78,6 +79,14 @@ void set_mount_attributes(int fd, std::uint64_t set, std::uint64_t clear, std::u
   attr.propagation = propagation;
   unsigned flags = AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0u);
   if (::syscall(SYS_mount_setattr, fd, "", flags, &attr, sizeof attr) != 0) throw_errno("set mount flags of", name);
+}
+
+void map_mount_ids(int fd, int user_namespace, bool recursive, const std::string& name) {
+  struct mount_attr attr = {};
+  attr.attr_set = MOUNT_ATTR_IDMAP;
+  attr.userns_fd = static_cast<std::uint64_t>(user_namespace);
+  unsigned flags = AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0u);
+  if (::syscall(SYS_mount_setattr, fd, "", flags, &attr, sizeof attr) != 0) throw_errno("map the ids of", name);
 }
 
 void attach_mount(int mount, int target, const std::string& name) {

@@ -25,6 +25,9 @@ UniqueFd new_mount(const std::string& type, const std::string& source, const Mou
 void set_mount_attributes(int fd, std::uint64_t set, std::uint64_t clear, std::uint64_t propagation, bool recursive,
                           const std::string& name);
 
+/// Shows the files of a detached mount under the ids that a user namespace maps them to.
+void map_mount_ids(int fd, int user_namespace, bool recursive, const std::string& name);
+
 /// Attaches a detached mount on the file or directory that `target` refers to.
 void attach_mount(int mount, int target, const std::string& name);
 

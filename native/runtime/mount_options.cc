@@ -86,7 +86,8 @@ MountOptions parse_mount_options(const std::vector<std::string>& options) {
     } else if (word == "tmpcopyup") {
       result.copy_up = true;
     } else if (word == "idmap" || word == "ridmap") {
-      throw InvalidInput("mount option " + word + " is not implemented");
+      result.id_map = true;
+      result.id_map_tree = word == "ridmap";
     } else if (auto propagation = parse_propagation(word)) {
       result.propagation.push_back(*propagation);
     } else if (const auto* attribute = find_attribute(word)) {

@@ -14,6 +14,8 @@ struct MountOptions {
   /// With `bind`: the mounts below too.
   bool recursive_bind = false;
   bool remount = false;
+  /// Ids as the container's user namespace maps them, where the entry has no mappings; for mounts below too.
+  bool id_map = false, id_map_tree = false;
   /// runc's extension: the tmpfs begins as a copy of what it covers.
   bool copy_up = false;
   /// MOUNT_ATTR flags of this mount alone, and of the whole tree below it.

@@ -83,11 +83,23 @@ void finish_mount(int mount, const MountOptions& options, const std::string& nam
   for (const auto& [flag, tree] : options.propagation) set_mount_attributes(mount, 0, 0, flag, tree, name);
 }
 
-void mount_bind(int root, const Plan& plan, const MountSpec& entry, const MountOptions& options) {
+void mount_bind(int root, const Plan& plan, std::size_t index, const MountOptions& options) {
+  const MountSpec& entry = plan.spec.mounts[index];
   std::string source = entry.source;
   if (source.empty()) throw InvalidInput("bind mount without a source for " + entry.destination);
   if (source[0] != '/') source = plan.bundle + "/" + source;
-  UniqueFd mount = clone_mount(AT_FDCWD, source, options.recursive_bind);
+  UniqueFd mount;
+  for (const auto& [at, mapped] : plan.mapped_mounts) {
+    if (at == index) mount.reset(::fcntl(mapped.get(), F_DUPFD_CLOEXEC, 3));
+  }
+  if (!mount) {
+    try {
+      mount = clone_mount(AT_FDCWD, source, options.recursive_bind);
+    } catch (const SysError& e) {
+      throw SysError(e.err(), "error mounting \"" + source + "\" to rootfs at \"" + entry.destination + "\": open",
+                     source);
+    }
+  }
   struct stat st;
   if (::fstat(mount.get(), &st) != 0) throw_errno("stat", source);
   UniqueFd target =
@@ -112,10 +124,11 @@ void remount(int root, const MountSpec& entry, const MountOptions& options) {
 
 }  // namespace
 
-void mount_entry(int root, const Plan& plan, const MountSpec& entry) {
+void mount_entry(int root, const Plan& plan, std::size_t index) {
+  const MountSpec& entry = plan.spec.mounts[index];
   MountOptions options = parse_mount_options(entry.options);
   if (entry.type == "cgroup" || entry.type == "cgroup2") return mount_cgroups(root, plan, entry);
-  if (options.bind || entry.type == "bind") return mount_bind(root, plan, entry, options);
+  if (options.bind || entry.type == "bind") return mount_bind(root, plan, index, options);
   if (options.remount) return remount(root, entry, options);
   if (entry.type.empty()) throw InvalidInput("mount of " + entry.destination + " has no type");
 

@@ -54,6 +54,8 @@ struct Plan {
   bool no_new_keyring = false;
   /// Descriptors from 3 on that the program keeps.
   int preserve_fds = 0;
+  /// Bind mounts with ids of their own, made by the runtime, which has the right to it: position in spec.mounts, mount.
+  std::vector<std::pair<std::size_t, UniqueFd>> mapped_mounts;
   /// What hooks get on their standard input; the pid is put in by the runtime.
   std::string hook_state;
 };

@@ -72,7 +72,7 @@ Rootfs Rootfs::prepare(const Plan& plan) {
 }
 
 void Rootfs::mount_all(const Plan& plan) {
-  for (const auto& entry : plan.spec.mounts) mount_entry(fd(), plan, entry);
+  for (std::size_t i = 0; i < plan.spec.mounts.size(); ++i) mount_entry(fd(), plan, i);
 }
 
 void Rootfs::mask_and_protect(const Plan& plan) {

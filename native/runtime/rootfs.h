@@ -24,8 +24,8 @@ class Rootfs {
   UniqueFd root_;
 };
 
-/// Mounts one entry of the specification.
-void mount_entry(int root, const Plan& plan, const MountSpec& entry);
+/// Mounts the entry at `index` of the specification.
+void mount_entry(int root, const Plan& plan, std::size_t index);
 /// The cgroup file systems, for an entry of type cgroup.
 void mount_cgroups(int root, const Plan& plan, const MountSpec& entry);
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -108,6 +109,51 @@ void add_rule(scmp_filter_ctx filter, std::uint32_t action, const std::string& n
   for (const auto& argument : arguments) check(::seccomp_rule_add_array(filter, action, number, 1, &argument), what);
 }
 
+sock_filter instruction(int code, std::uint32_t k, int yes = 0, int no = 0) {
+  return {static_cast<std::uint16_t>(code), static_cast<std::uint8_t>(yes), static_cast<std::uint8_t>(no), k};
+}
+
+/// A profile cannot know calls younger than itself. Refusing them with EPERM makes libraries fail that would have used
+/// an older call after ENOSYS, so what lies beyond the highest number the profile mentions answers ENOSYS, before the
+/// filter.
+std::vector<sock_filter> answer_unknown_calls(const std::map<std::uint32_t, int>& highest) {
+  constexpr std::uint32_t kX32Bit = 0x40000000;
+  constexpr std::uint32_t kNoSuchCall = SECCOMP_RET_ERRNO | ENOSYS;
+  std::vector<sock_filter> code = {instruction(BPF_LD | BPF_W | BPF_ABS, 4)};
+  std::vector<std::size_t> exits;
+  auto leave = [&] {
+    exits.push_back(code.size());
+    code.push_back(instruction(BPF_JMP | BPF_JA, 0));
+  };
+  auto limit = [&](std::uint32_t number) {
+    code.push_back(instruction(BPF_JMP | BPF_JGT | BPF_K, number, 0, 1));
+    code.push_back(instruction(BPF_RET | BPF_K, kNoSuchCall));
+    leave();
+  };
+  auto x32 = highest.find(SCMP_ARCH_X32);
+  for (const auto& [architecture, number] : highest) {
+    if (architecture == SCMP_ARCH_X32) continue;
+    std::size_t begin = code.size();
+    code.push_back(instruction(BPF_JMP | BPF_JEQ | BPF_K, architecture, 0, 0));
+    code.push_back(instruction(BPF_LD | BPF_W | BPF_ABS, 0));
+    if (architecture == SCMP_ARCH_X86_64) {
+      // x32 shares the architecture's number and is told by a bit of the call's.
+      code.push_back(instruction(BPF_JMP | BPF_JSET | BPF_K, kX32Bit, 3, 0));
+      limit(static_cast<std::uint32_t>(number));
+      if (x32 == highest.end()) {
+        leave();
+      } else {
+        limit(static_cast<std::uint32_t>(x32->second));
+      }
+    } else {
+      limit(static_cast<std::uint32_t>(number));
+    }
+    code[begin].jf = static_cast<std::uint8_t>(code.size() - begin - 1);
+  }
+  for (std::size_t at : exits) code[at].k = static_cast<std::uint32_t>(code.size() - at - 1);
+  return code;
+}
+
 SeccompFilter compile(const std::string& profile) {
   auto document = parse_json(profile, "seccomp");
   Json json(&document, "seccomp");
@@ -118,11 +164,19 @@ SeccompFilter compile(const std::string& profile) {
   Filter filter(::seccomp_init(default_action), &::seccomp_release);
   if (!filter) throw InvalidInput("seccomp: the default action is not possible");
   check(::seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_NNP, 0), "prepare the filter");
+  std::map<std::uint32_t, int> highest = {{::seccomp_arch_native(), -1}};
   json["architectures"].each([&](const Json& architecture) {
-    int r = ::seccomp_arch_add(filter.get(), parse_architecture(architecture));
+    std::uint32_t token = parse_architecture(architecture);
+    highest.emplace(token, -1);
+    int r = ::seccomp_arch_add(filter.get(), token);
     if (r != -EEXIST) check(r, "add architecture " + architecture.string());
   });
   json["syscalls"].each([&](const Json& rule) {
+    for (const auto& name : rule["names"].strings()) {
+      for (auto& [architecture, number] : highest) {
+        number = std::max(number, ::seccomp_syscall_resolve_name_arch(architecture, name.c_str()));
+      }
+    }
     std::uint32_t action = parse_action(rule["action"], rule["errnoRet"].uint32_if().value_or(EPERM));
     // The library refuses rules that say what happens anyway.
     if (action == default_action) return;
@@ -146,6 +200,13 @@ SeccompFilter compile(const std::string& profile) {
   result.program.resize(static_cast<std::size_t>(size) / sizeof(sock_filter));
   if (::pread(code.get(), result.program.data(), static_cast<std::size_t>(size), 0) != size) {
     throw_errno("read the compiled filter");
+  }
+  bool refuses =
+      default_action != SCMP_ACT_ALLOW && default_action != SCMP_ACT_LOG && default_action != SCMP_ACT_ERRNO(ENOSYS);
+  std::erase_if(highest, [](const auto& entry) { return entry.second < 0; });
+  if (refuses && !highest.empty()) {
+    auto code_before = answer_unknown_calls(highest);
+    result.program.insert(result.program.begin(), code_before.begin(), code_before.end());
   }
   return result;
 }

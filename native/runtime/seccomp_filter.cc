@@ -47,7 +47,7 @@ std::string maker() {
   struct utsname machine;
   if (::uname(&machine) != 0) throw_errno("uname");
   return std::string(machine.machine) + " libseccomp " + std::to_string(SCMP_VER_MAJOR) + "." +
-         std::to_string(SCMP_VER_MINOR) + "." + std::to_string(SCMP_VER_MICRO) + " form 1";
+         std::to_string(SCMP_VER_MINOR) + "." + std::to_string(SCMP_VER_MICRO) + " form 2";
 }
 
 /// Reads a kept entry if nobody but root could have written it.

@@ -55,6 +55,36 @@ int parse_io_priority(const Json& json) {
   return io_class << 13 | static_cast<int>(priority);
 }
 
+Scheduler parse_scheduler(const Json& json) {
+  static constexpr struct {
+    const char* name;
+    std::uint32_t value;
+  } policies[] = {{"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2},      {"SCHED_BATCH", 3},
+                  {"SCHED_ISO", 4},   {"SCHED_IDLE", 5}, {"SCHED_DEADLINE", 6}};
+  static constexpr struct {
+    const char* name;
+    std::uint64_t value;
+  } flags[] = {{"SCHED_FLAG_RESET_ON_FORK", 1},  {"SCHED_FLAG_RECLAIM", 2},      {"SCHED_FLAG_DL_OVERRUN", 4},
+               {"SCHED_FLAG_KEEP_POLICY", 8},    {"SCHED_FLAG_KEEP_PARAMS", 16}, {"SCHED_FLAG_UTIL_CLAMP_MIN", 32},
+               {"SCHED_FLAG_UTIL_CLAMP_MAX", 64}};
+  auto find = [](const auto& known, const Json& wanted) {
+    std::string name = wanted.string();
+    for (const auto& one : known) {
+      if (name == one.name) return one.value;
+    }
+    throw InvalidInput(wanted.path() + ": unknown value " + name);
+  };
+  Scheduler s;
+  s.policy = find(policies, json["policy"]);
+  json["flags"].each([&](const Json& flag) { s.flags |= find(flags, flag); });
+  s.nice = static_cast<std::int32_t>(json["nice"].int64_if().value_or(0));
+  s.priority = static_cast<std::uint32_t>(json["priority"].int64_if().value_or(0));
+  s.runtime = json["runtime"].uint64_if().value_or(0);
+  s.deadline = json["deadline"].uint64_if().value_or(0);
+  s.period = json["period"].uint64_if().value_or(0);
+  return s;
+}
+
 std::vector<Hook> parse_hooks(const Json& json) {
   std::vector<Hook> all;
   json.each([&](const Json& hook) {
@@ -107,7 +137,7 @@ Process parse_process(const Json& json) {
   p.apparmor_profile = json["apparmorProfile"].string_or("");
   p.selinux_label = json["selinuxLabel"].string_or("");
   if (auto io = json["ioPriority"]; io.present()) p.io_priority = parse_io_priority(io);
-  if (json["scheduler"].present()) throw InvalidInput("process.scheduler is not implemented");
+  if (auto scheduler = json["scheduler"]; scheduler.present()) p.scheduler = parse_scheduler(scheduler);
   return p;
 }
 
@@ -125,14 +155,18 @@ Spec parse_spec(std::string_view text) {
   spec.domainname = json["domainname"].string_or("");
   if (json["process"].present()) spec.process = parse_process(json["process"]);
   json["mounts"].each([&](const Json& mount) {
-    MountSpec m{mount["destination"].string(), mount["type"].string_or(""), mount["source"].string_or(""),
-                mount["options"].strings()};
+    MountSpec m{mount["destination"].string(),
+                mount["type"].string_or(""),
+                mount["source"].string_or(""),
+                mount["options"].strings(),
+                {},
+                {}};
     if (m.destination.empty()) mount["destination"].refuse("a path");
     // Relative destinations are against the specification but in the wild; they mean the root.
     if (m.destination[0] != '/') m.destination.insert(0, "/");
-    if (mount["uidMappings"].present() || mount["gidMappings"].present()) {
-      throw InvalidInput(mount.path() + ": id-mapped mounts are not implemented");
-    }
+    m.uid_mappings = parse_mappings(mount["uidMappings"]);
+    m.gid_mappings = parse_mappings(mount["gidMappings"]);
+    if (m.uid_mappings.empty() != m.gid_mappings.empty()) mount.refuse("both uidMappings and gidMappings");
     spec.mounts.push_back(std::move(m));
   });
   auto hooks = json["hooks"];

@@ -32,6 +32,15 @@ struct Capabilities {
   std::vector<std::string> bounding, effective, inheritable, permitted, ambient;
 };
 
+/// process.scheduler, as sched_setattr(2) takes it.
+struct Scheduler {
+  std::uint32_t policy = 0;
+  std::uint64_t flags = 0;
+  std::int32_t nice = 0;
+  std::uint32_t priority = 0;
+  std::uint64_t runtime = 0, deadline = 0, period = 0;
+};
+
 struct Process {
   bool terminal = false;
   /// Rows, columns.
@@ -49,6 +58,7 @@ struct Process {
   std::optional<int> oom_score_adj;
   std::string apparmor_profile;
   std::string selinux_label;
+  std::optional<Scheduler> scheduler;
   /// ioprio_set(2) value.
   std::optional<int> io_priority;
 };
@@ -58,6 +68,7 @@ struct MountSpec {
   std::string type;
   std::string source;
   std::vector<std::string> options;
+  std::vector<IdMapping> uid_mappings, gid_mappings;
 };
 
 struct Hook {
@@ -134,6 +145,8 @@ Spec parse_spec(std::string_view text);
 
 /// An OCI `process` object, as exec takes it.
 Process parse_process(const Json& json);
+
+std::vector<IdMapping> parse_mappings(const Json& json);
 
 /// Fields of the `linux` object, into `spec`.
 void parse_linux(const Json& json, Spec& spec);

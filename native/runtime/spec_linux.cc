@@ -17,14 +17,6 @@ constexpr struct {
     {"uts", CLONE_NEWUTS}, {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME},
 };
 
-std::vector<IdMapping> parse_mappings(const Json& json) {
-  std::vector<IdMapping> all;
-  json.each([&](const Json& m) {
-    all.push_back({m["containerID"].uint32_if().value_or(0), m["hostID"].uint32_if().value_or(0), m["size"].uint32()});
-  });
-  return all;
-}
-
 void parse_namespaces(const Json& json, Spec& spec) {
   json.each([&](const Json& ns) {
     std::string type = ns["type"].string();
@@ -75,6 +67,14 @@ unsigned long parse_personality(const Json& json) {
 }
 
 }  // namespace
+
+std::vector<IdMapping> parse_mappings(const Json& json) {
+  std::vector<IdMapping> all;
+  json.each([&](const Json& m) {
+    all.push_back({m["containerID"].uint32_if().value_or(0), m["hostID"].uint32_if().value_or(0), m["size"].uint32()});
+  });
+  return all;
+}
 
 void parse_linux(const Json& json, Spec& spec) {
   parse_namespaces(json["namespaces"], spec);

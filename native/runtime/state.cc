@@ -102,9 +102,21 @@ void StateRoot::reserve(const std::string& id) const {
   throw_errno("mkdir", dir);
 }
 
+void StateRoot::announce(const State& state) const {
+  std::string path = folder(state.id) + "/creating.json";
+  write_file(path, serialize(state));
+}
+
 void StateRoot::save(const State& state) const {
-  std::string text = serialize(state);
-  std::string path = folder(state.id) + "/state.json", temporary = path + ".new";
+  std::string dir = folder(state.id), path = dir + "/state.json", temporary = path + ".new";
+  write_file(temporary, serialize(state));
+  // Not synced: after a crash of the host no process of it is left, and a boot id tells a file from before.
+  if (::rename(temporary.c_str(), path.c_str()) != 0) throw_errno("rename", temporary);
+  // Not one name replaced by the other: ext4 writes a file out to disk when it replaces another.
+  if (::unlink((dir + "/creating.json").c_str()) != 0 && errno != ENOENT) throw_errno("unlink", dir + "/creating.json");
+}
+
+void StateRoot::write_file(const std::string& temporary, const std::string& text) {
   UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) throw_errno("create", temporary);
   for (std::size_t done = 0; done < text.size();) {
@@ -113,8 +125,6 @@ void StateRoot::save(const State& state) const {
     if (n < 0) throw_errno("write", temporary);
     done += static_cast<std::size_t>(n);
   }
-  // Not synced: after a crash of the host no process of it is left, and a boot id tells a file from before.
-  if (::rename(temporary.c_str(), path.c_str()) != 0) throw_errno("rename", temporary);
 }
 
 State StateRoot::load(const std::string& id) const {
@@ -123,8 +133,12 @@ State StateRoot::load(const std::string& id) const {
   try {
     text = read_file(folder(id) + "/state.json", kMaxStateBytes);
   } catch (const SysError& e) {
-    if (e.err() == ENOENT || e.err() == ENOTDIR) throw NoSuchContainer();
-    throw;
+    if (e.err() != ENOENT && e.err() != ENOTDIR) throw;
+    try {
+      text = read_file(folder(id) + "/creating.json", kMaxStateBytes);
+    } catch (const SysError&) {
+      throw NoSuchContainer();
+    }
   }
   auto document = parse_json(text, "state.json");
   Json json(&document, "state.json");
@@ -169,7 +183,7 @@ std::vector<std::string> StateRoot::ids() const {
 
 void StateRoot::remove(const std::string& id) const {
   std::string dir = folder(id);
-  for (const char* name : {"/state.json", "/state.json.new", "/exec.fifo"}) {
+  for (const char* name : {"/state.json", "/state.json.new", "/creating.json", "/exec.fifo"}) {
     if (::unlink((dir + name).c_str()) != 0 && errno != ENOENT) throw_errno("unlink", dir + name);
   }
   if (::rmdir(dir.c_str()) != 0 && errno != ENOENT) throw_errno("rmdir", dir);
@@ -231,6 +245,7 @@ UniqueFd open_init(const State& state) {
 }
 
 std::string state_document(const State& state, const std::string& status, bool runc_fields) {
+  // What was only announced has no configuration yet.
   rapidjson::StringBuffer buffer;
   Writer w(buffer);
   w.StartObject();
@@ -244,7 +259,7 @@ std::string state_document(const State& state, const std::string& status, bool r
     member(w, "rootfs", state.rootfs);
     member(w, "created", state.created);
   }
-  auto document = parse_json(state.config, "config.json");
+  auto document = parse_json(state.config.empty() ? "{}" : state.config, "config.json");
   if (auto it = document.FindMember("annotations"); it != document.MemberEnd() && it->value.IsObject()) {
     w.Key("annotations");
     it->value.Accept(w);

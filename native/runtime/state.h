@@ -46,6 +46,8 @@ class StateRoot {
   std::string folder(const std::string& id) const { return path_ + "/" + id; }
   /// Makes the folder of a new container; throws when the id is taken.
   void reserve(const std::string& id) const;
+  /// Records what is about to be made, without the configuration, so that it is found again if we do not live on.
+  void announce(const State& state) const;
   void save(const State& state) const;
   /// Throws NoSuchContainer, or InvalidInput for a damaged file.
   State load(const std::string& id) const;
@@ -53,6 +55,7 @@ class StateRoot {
   void remove(const std::string& id) const;
 
  private:
+  static void write_file(const std::string& path, const std::string& text);
   std::string path_;
 };
 
