@@ -103,8 +103,9 @@ void StateRoot::reserve(const std::string& id) const {
 }
 
 void StateRoot::announce(const State& state) const {
-  std::string path = folder(state.id) + "/creating.json";
-  write_file(path, serialize(state));
+  std::string dir = folder(state.id), temporary = dir + "/state.json.new";
+  write_file(temporary, serialize(state));
+  if (::rename(temporary.c_str(), (dir + "/creating.json").c_str()) != 0) throw_errno("rename", temporary);
 }
 
 void StateRoot::save(const State& state) const {
