@@ -208,8 +208,12 @@ void advance() {
   Process& first = first_process();
   if (task.state == TaskState::kExited) {
     if (task.fifo.fd >= 0) {
+      // A short program may have ended before this loop came to see that it was started: its byte is still in the fifo.
+      char byte;
+      bool started = read(task.fifo.fd, &byte, 1) == 1;
       close_fifo();
-      answer_start("the container's process ended before it was started");
+      unlink(task.exec_fifo);
+      answer_start(started ? nullptr : "the container's process ended before it was started");
     }
     if (!first.output_ended || task.start_pid > 0) return;
     if (!first.exit_told) {
