@@ -33,14 +33,19 @@ const pull: ProgressMessage[] = [
 const screen = (text: string): string[] => {
   const lines: string[] = [''];
   let row = 0;
-  for (const part of text.match(/\u001b\[\d*[A-Z]|\n|\r|[^\u001b\n\r]+/g) ?? []) {
-    const up = /^\u001b\[(\d+)A$/.exec(part);
-    if (up) row -= Number(up[1]);
-    else if (part === '\u001b[J') lines.splice(row + 1);
-    else if (part === '\n') lines[++row] ??= '';
-    else if (!part.startsWith('\u001b') && part !== '\r') lines[row] = part;
+  for (const line of text.split('\n')) {
+    // Each line may begin with a way up and a return, and ends with what clears the rest of it.
+    const parts = line.split('\u001b[').filter((part) => part !== '');
+    for (const part of parts) {
+      const up = /^(\d+)A\r(.*)$/s.exec(part);
+      if (up) row -= Number(up[1]);
+      const shown = up ? up[2] : part === 'K' ? '' : part === 'J' ? '' : part.replace(/^J/, '');
+      if (part.startsWith('J')) lines.splice(row);
+      if (shown) lines[row] = shown;
+    }
+    row++;
   }
-  return lines.filter((line) => line !== '');
+  return lines.filter((line) => line !== undefined && line !== '');
 };
 
 describe('progress', () => {
