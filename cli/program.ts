@@ -24,7 +24,14 @@ export const main = async (argv: string[]): Promise<void> => {
   // The reader of our output went away: nothing that is left to say can be heard.
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 141 : 1));
-  process.exit(await runProgram(argv));
+  const code = await runProgram(argv);
+  // What a full pipe has not taken yet would be lost with the process.
+  await Promise.all(
+    [process.stdout, process.stderr].map((stream) =>
+      stream.writableLength > 0 ? new Promise((resolve) => stream.write('', resolve)) : undefined,
+    ),
+  );
+  process.exit(code);
 };
 
 const runProgram = async (argv: string[]): Promise<number> => {

@@ -21,8 +21,11 @@ export const readConfig = async (folder: string): Promise<ClientConfig> => {
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    // What a command needs is mostly not in there, so that a file of somebody else need not stop it.
+    if (code === 'EACCES') process.stderr.write(`WARNING: Error loading config file: ${message}\n`);
+    else if (code !== 'ENOENT') throw error;
+    return {};
   }
   try {
     return (text.trim() === '' ? {} : JSON.parse(text)) as ClientConfig;
