@@ -29,9 +29,28 @@ export function parseCgroups(text: string): Cgroups | undefined {
   return { version: 2, folder: join(MOUNT, unified) };
 }
 
+/** `folder` is `other` or above it. */
+const holds = (folder: string, other: string): boolean => other === folder || other.startsWith(`${folder}/`);
+
+/**
+ * What of `found` is apart from `own`: a folder that holds this very process is nobody's container, and ending all that is in
+ * it would end the daemon.
+ */
+export function apart(found: Cgroups | undefined, own: Cgroups | undefined): Cgroups | undefined {
+  if (!found) return undefined;
+  if (found.version === 2) return own?.version === 2 && holds(found.folder, own.folder) ? undefined : found;
+  const folders = new Map(found.folders);
+  for (const [controller, folder] of found.folders) {
+    const ours = own?.version === 1 ? own.folders.get(controller) : undefined;
+    if (ours !== undefined && holds(folder, ours)) folders.delete(controller);
+  }
+  return { version: 1, folders };
+}
+
 export function cgroupsOf(pid: number): Cgroups | undefined {
   try {
-    return parseCgroups(readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
+    const of = (who: string): Cgroups | undefined => parseCgroups(readFileSync(`/proc/${who}/cgroup`, 'utf8'));
+    return apart(of(String(pid)), of('self'));
   } catch {
     return undefined;
   }

@@ -122,6 +122,8 @@ export class OciCommandDriver implements RuntimeDriver {
     const current = (await readTaskFile(parts.runFolder)) ?? file;
     const exit = await readExitFile(parts.stateDir, parts.runFolder);
     if (current.pid === 0 && !exit) {
+      // Whoever was making it died before it was told that it had succeeded: undone, as that one would have.
+      await control.request(Frame.delete).catch(() => undefined);
       control.close();
       return undefined;
     }

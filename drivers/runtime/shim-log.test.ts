@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import type { LogTarget } from '@gantry/core/contracts/log.js';
 import { host } from '@gantry/native/index.js';
 import { forEachRuntime, type Bench } from '@gantry/test/fakes/tasks.js';
@@ -86,6 +87,27 @@ forEachRuntime('a log written by the shim', (bench) => {
     }
     expect(numbers.at(-1)).toBe(2000);
     expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, i) => 2001 - numbers.length + i));
+  });
+
+  it('is compressed when it was rotated', async () => {
+    const log = target(bench(), 'packed', { maxSize: 100_000, maxFiles: 4, compress: true });
+    await bench().run(['sh', '-c', 'seq 5000; usleep 300000; seq 5001 6000; head -c 100000 /dev/urandom'], { log });
+    const files = readdirSync(bench().folder).filter((name) => name.startsWith('packed.log'));
+    expect(files).toContain('packed.log.1.gz');
+    expect(files).not.toContain('packed.log.1');
+    expect(files.length).toBeLessThanOrEqual(4);
+    for (const name of files.filter((file) => file.endsWith('.gz'))) {
+      const packed = readFileSync(join(bench().folder, name));
+      const lines = gunzipSync(packed).toString().trimEnd().split('\n');
+      for (const line of lines) JSON.parse(line);
+      expect(lines.length).toBeGreaterThan(1);
+    }
+    const [oldest = ''] = files
+      .filter((file) => file.endsWith('.gz'))
+      .sort()
+      .reverse();
+    const size = statSync(join(bench().folder, oldest)).size;
+    expect(size).toBeLessThan(60_000);
   });
 
   it('starts again when only one file may be kept', async () => {

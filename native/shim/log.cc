@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "json_record.h"
+#include "log_compress.h"
 #include "sys.h"
 
 namespace shim {
@@ -94,6 +95,8 @@ void rotate() {
     if (ftruncate(fd, 0) == 0) file_size = 0;
     return;
   }
+  // Its files are about to get other names.
+  compress_settle();
   char from[4200], to[4200];
   for (unsigned number = config.max_files - 1; number > 1; --number) {
     for (int compressed = 0; compressed < 2; ++compressed) {
@@ -115,6 +118,10 @@ void rotate() {
   }
   close_fd(fd);
   if (!open_file(0)) reopen_at = monotonic_ms() + 1000;
+  if (config.compress) {
+    rotated_name(from, sizeof from, 1, true);
+    compress_start(to, from);
+  }
 }
 
 struct Stamp {
@@ -138,10 +145,14 @@ char* put(char* to, const char* text, size_t size) {
 }
 
 /// One record from up to kMaxLine bytes; `ended` adds the line end.
-void record(LogStream stream, const uint8_t* line, size_t size, bool ended, const Stamp& stamp) {
+void record(LogStream stream, const uint8_t* line, size_t size, bool ended, Stamp& stamp) {
   if (config.max_size > 0 && file_size + batch_used >= config.max_size) {
     flush();
-    if (fd >= 0 && file_size >= config.max_size) rotate();
+    if (fd >= 0 && file_size >= config.max_size) {
+      rotate();
+      // A reader that lost sight of the old file tells by time what it has had.
+      stamp = stamp_now();
+    }
   }
   if (batch_used + size * kEscapeFactor + kEscapeSlack + attrs_size + kOverhead > kBatch) flush();
   char* start = batch + batch_used;
@@ -209,7 +220,8 @@ void log_write(LogStream stream, const uint8_t* bytes, size_t size) {
 
 void log_end(LogStream stream) {
   if (!config.path || waiting_used[stream] == 0) return;
-  record(stream, waiting[stream], waiting_used[stream], false, stamp_now());
+  Stamp stamp = stamp_now();
+  record(stream, waiting[stream], waiting_used[stream], false, stamp);
   waiting_used[stream] = 0;
   flush();
 }
@@ -217,6 +229,8 @@ void log_end(LogStream stream) {
 void log_close() {
   flush();
   close_fd(fd);
+  // Whoever hears of the end may take the files away.
+  if (config.path) compress_settle();
   config.path = nullptr;
 }
 

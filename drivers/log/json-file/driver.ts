@@ -26,7 +26,10 @@ export class JsonFileDriver implements LogDriver {
   }
 
   async remove(container: LogContainer): Promise<void> {
-    for (const file of await listLogFiles(this.path(container))) await rm(file.path, { force: true });
+    const path = this.path(container);
+    for (const file of await listLogFiles(path)) await rm(file.path, { force: true });
+    // Of a compression that was killed.
+    await rm(`${path}.1.gz.tmp`, { force: true });
   }
 
   async close(): Promise<void> {}
