@@ -4,8 +4,12 @@ import type { Settings } from '../system/settings.js';
 import type { RegistryAuth } from './credentials.js';
 import { Endpoints } from './endpoints.js';
 import { RegistryClient } from './registry-client.js';
-import { RegistryUnreachable } from './registry-error.js';
+import { RegistryError, RegistryUnreachable } from './registry-error.js';
 import { Transport } from './transport.js';
+
+/** A server that has TLS on this port since we last asked answers plain HTTP with 400; the next address is the same one by TLS. */
+const speaksTlsOnly = (client: RegistryClient, error: unknown): boolean =>
+  client.endpoint.origin.startsWith('http:') && error instanceof RegistryError && error.status === 400;
 
 const SEARCH_HOST = 'index.docker.io';
 
@@ -58,7 +62,7 @@ export class Registry {
         return { client, result };
       } catch (error) {
         last = error;
-        if (!client.endpoint.mirror && !(error instanceof RegistryUnreachable)) {
+        if (!client.endpoint.mirror && !(error instanceof RegistryUnreachable) && !speaksTlsOnly(client, error)) {
           this.endpoints.worked(client.endpoint);
           throw error;
         }

@@ -62,6 +62,22 @@ describe('an image configuration', () => {
     expect(() => parse(document)).toThrow(message);
   });
 
+  it('fails as an invalid parameter, whatever member has whatever type', () => {
+    const keys = fc.constantFrom('created', 'os', 'config', 'rootfs', 'history', '__proto__', 'architecture');
+    const inner = fc.constantFrom('Env', 'Cmd', 'Labels', 'Volumes', 'ExposedPorts', 'Healthcheck', 'User', 'constructor');
+    const any = fc.jsonValue({ maxDepth: 2 });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(keys, any), { maxLength: 2 }), fc.array(fc.tuple(inner, any), { maxLength: 3 }), (outer, members) => {
+        try {
+          parse({ rootfs, config: Object.fromEntries(members), ...Object.fromEntries(outer) });
+        } catch (error) {
+          expect((error as { kind?: string }).kind).toBe('invalid-parameter');
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
   it('is written so that it reads back the same', () => {
     const text = fc.string({ maxLength: 12 });
     const words = fc.array(text, { maxLength: 3 });

@@ -163,6 +163,18 @@ describe('a pull', () => {
     expect(lines.indexOf(`${short(image.layers[0])}: Pull complete`)).toBeLessThan(lines.indexOf(`${short(image.layers[1])}: Downloading`));
   });
 
+  it('takes an image without layers, and one with the same layer twice', async () => {
+    const none = putImage(registry, 'none', 'v', []);
+    await room.pull(`${registry.host}/none:v`);
+    expect(room.images.resolve(none.id)).toMatchObject({ diffIds: [], size: 0 });
+    const twice = putImage(registry, 'twice', 'v', [Buffer.from('same'), Buffer.from('same')]);
+    await room.pull(`${registry.host}/twice:v`);
+    expect(registry.seen(new RegExp(`GET .*${twice.layers[0]}`))).toHaveLength(1);
+    expect(room.images.resolve(twice.id).diffIds).toHaveLength(2);
+    for (const { id } of [none, twice]) await room.images.remove(id, { force: false, noPrune: false });
+    expect(await room.leftovers()).toEqual(nothingLeft);
+  });
+
   it('has no more downloads at a time than configured', async () => {
     putImage(
       registry,
