@@ -175,7 +175,10 @@ export class Puller {
     const either = AbortSignal.any([signal, failed.signal]);
 
     const arrivals = await Promise.all(
-      blobs.map(async (blob, index) => ({ present: await this.content.has(blob.digest), unpacked: unpacked.has(at(chain, index)) })),
+      blobs.map(async (blob, index) => ({
+        present: (await this.content.size(blob.digest)) === blob.size,
+        unpacked: unpacked.has(at(chain, index)),
+      })),
     );
     for (const [index, blob] of blobs.entries()) {
       const there = at(arrivals, index);

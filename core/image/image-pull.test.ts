@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { truncate } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mediaTypes } from '@gantry/core/content/media-types.js';
 import { EngineError } from '@gantry/core/contracts/errors.js';
+import type { Digest } from '@gantry/core/contracts/ids.js';
 import { ImageRoom, nothingLeft, putImage, type PutImage } from '@gantry/test/fakes/image-room.js';
 import { FakeRegistry, type Fault } from '@gantry/test/fakes/registry.js';
 
@@ -328,6 +330,23 @@ describe('a pull that meets a bad registry', () => {
     });
     await expect(room.pull('scratch')).rejects.toThrow("'scratch' is a reserved name");
     await expect(room.pull('localhost:1/app:v')).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+});
+
+describe('a damaged store', () => {
+  it('is mended by the next pull', async () => {
+    const image = putImage(registry, 'app', 'v', small);
+    const name = `${registry.host}/app:v`;
+    await room.pull(name);
+    for (const digest of [image.layers[0], image.id]) await truncate(await room.content.path(digest as Digest), 3);
+    await room.restart();
+    expect(room.images.find(name)).toBeUndefined();
+    await room.pull(name);
+    expect(room.images.resolve(name).id).toBe(image.id);
+    expect(await room.content.size(image.layers[0] as Digest)).toBeGreaterThan(3);
+    await room.restart();
+    expect(room.images.resolve(name).id).toBe(image.id);
+    expect(await room.leftovers()).toMatchObject({ images: 1, intents: 0 });
   });
 });
 

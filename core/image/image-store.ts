@@ -1,5 +1,5 @@
-import { messageOf } from '../contracts/errors.js';
-import { hexOf, parseDigest, type Digest } from '../contracts/ids.js';
+import { EngineError, messageOf } from '../contracts/errors.js';
+import { hexOf, parseDigest, sha256, type Digest } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { Content } from '../content/content.js';
 import { limits } from '../content/limits.js';
@@ -60,7 +60,9 @@ export class ImageStore {
       this.db.all('SELECT id, layers, manifest, parent, last_tagged FROM image').map(async (row) => {
         const id = parseDigest(String(row['id']));
         try {
-          const image = parseImageConfig(await this.content.read(id, limits.configBytes));
+          const bytes = await this.content.read(id, limits.configBytes);
+          if (sha256(bytes) !== id) throw new EngineError('system', `its configuration is damaged: the bytes have ${sha256(bytes)}`);
+          const image = parseImageConfig(bytes);
           const manifest = row['manifest'];
           this.images.set(id, {
             id,
