@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer, type Server } from 'node:https';
 import { createServer, type AddressInfo, type Server as NetServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -252,6 +253,32 @@ describe('an address', () => {
     ['10.0.0.1', false, false],
   ])('%s: of this machine %s, internal %s', (host, own, internal) => {
     expect([isLoopbackHost(host), isInternalAddress(host)]).toEqual([own, internal]);
+  });
+});
+
+describe('a proxy', () => {
+  it('stands between us and every registry but those of this machine', async () => {
+    const asked: string[] = [];
+    const proxy = createHttpServer((request, response) => {
+      asked.push(request.url ?? '');
+      response.end('{}');
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const own = await new FakeRegistry().start();
+    const transport = new Transport('test', 5_000, { HTTP_PROXY: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}` });
+    try {
+      const tls = { verify: false, ca: undefined, cert: undefined, key: undefined };
+      const endpoints = new Endpoints(testSettings({ insecureRegistries: ['r.test'] }));
+      for (const origin of ['http://r.test', `http://${own.host}`])
+        await new RegistryClient(transport, endpoints, { origin, tls, mirror: false }, '', undefined).ping(AbortSignal.timeout(5_000));
+      expect(asked).toEqual(['http://r.test/v2/']);
+      expect(own.requests).toHaveLength(1);
+    } finally {
+      transport.close();
+      await own.stop();
+      proxy.closeAllConnections();
+      proxy.close();
+    }
   });
 });
 
