@@ -48,6 +48,10 @@ const sizePayload = (rows: number, columns: number, name: string): Buffer => {
 const flagsOf = (attach: { stdin: boolean; stdout: boolean; stderr: boolean }): number =>
   (attach.stdin ? StreamFlag.stdin : 0) | (attach.stdout ? StreamFlag.stdout : 0) | (attach.stderr ? StreamFlag.stderr : 0);
 
+/** With the size in it: the program may look before the shim has set it. */
+const processOf = ({ process, terminal, consoleSize }: ExecSpec): Record<string, unknown> =>
+  terminal && consoleSize ? { consoleSize: { height: consoleSize[0], width: consoleSize[1] }, ...process } : { ...process };
+
 /** The shim's refusals in the engine's kinds. */
 function engineError(error: unknown): unknown {
   if (!(error instanceof ShimError)) return error;
@@ -163,7 +167,7 @@ export class ShimTask implements Task {
     // Heard of before it can happen; told on the connection that every exec shares, since a stream may be lost.
     this.execs.set(name, exit.resolve);
     try {
-      await writeFile(file('json'), JSON.stringify(spec.process), { mode: 0o600 });
+      await writeFile(file('json'), JSON.stringify(processOf(spec)), { mode: 0o600 });
       connection = await this.connect();
       const fields = encodeFields({
         name,

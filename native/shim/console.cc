@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -35,6 +36,9 @@ void receive(Console& console) {
         // One terminal; whatever else is sent along is not wanted.
         if (console.master < 0 && isatty(fd)) {
           console.master = fd;
+          // At once: an exec's program may ask for it before the runtime has ended.
+          winsize size = {console.rows, console.columns, 0, 0};
+          if (console.rows > 0 || console.columns > 0) ioctl(fd, TIOCSWINSZ, &size);
         } else {
           close(fd);
         }

@@ -14,6 +14,9 @@ struct Console {
   Watch peer;
   /// -1 until it came; taken by the owner.
   int master = -1;
+  /// Given to the terminal when it comes; 0 leaves it as it is.
+  uint16_t rows = 0;
+  uint16_t columns = 0;
   char name[96] = {};
 };
 

@@ -166,6 +166,8 @@ bool process_open(Process& process, bool terminal, bool open_stdin, int child_fd
   if (terminal) {
     char name[96];
     snprintf(name, sizeof name, "%s.sock", process.name[0] != '\0' ? process.name : "console");
+    process.console.rows = process.rows;
+    process.console.columns = process.columns;
     if (!console_open(process.console, name)) return false;
     if (pipe2(ends, O_CLOEXEC) < 0) {
       console_close(process.console);
