@@ -113,8 +113,9 @@ export class Puller {
         })),
       };
     } catch (error) {
-      // Once more: another pull of the same repository may have ended well meanwhile, and let go.
-      keep();
+      // Another pull of the same repository may have ended well meanwhile, and let go. What is wrong in itself is not worth keeping.
+      if (isKind(error, 'unavailable') || isKind(error, 'cancelled')) keep();
+      else this.content.release(partialOf(reference));
       throw pullError(error, reference);
     }
   }

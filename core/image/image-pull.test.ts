@@ -285,6 +285,18 @@ describe('a pull that meets a bad registry', () => {
     expect(room.images.resolve(image.id).id).toBe(image.id);
   });
 
+  it('keeps blobs for the next pull only of what may still come whole', async () => {
+    const image = putImage(registry, 'app', 'v', small);
+    const kept = async (fault: Omit<Fault, 'on'>): Promise<number> => {
+      registry.faults = [{ on: blob(image, 1), ...fault }];
+      await expect(room.pull(`${registry.host}/app:v`)).rejects.toThrow();
+      return room.content.usage();
+    };
+    expect(await kept({ resetAfter: 1 })).toBeGreaterThan(0);
+    expect(await kept({ flip: true })).toBe(0);
+    expect(room.db.all('SELECT * FROM content_hold')).toEqual([]);
+  });
+
   it('leaves nothing when the layer is another than the configuration says', async () => {
     const lying = putImage(registry, 'app', 'v', small);
     const config = JSON.parse(String(registry.blobs.get(lying.id))) as { rootfs: { diff_ids: string[] } };
