@@ -110,6 +110,8 @@ export type NftExpression =
   | { readonly type: 'snat'; readonly address: string }
   | { readonly type: 'redirect'; readonly port: number }
   | { readonly type: 'masquerade' }
+  /** Writes another port into the packet, without tracking of the connection; `value` is the packet's protocol. */
+  | { readonly type: 'set-port'; readonly field: 'sport' | 'dport'; readonly port: number; readonly value: SocketProtocol }
   | { readonly type: 'counter' }
   | ({ readonly type: 'verdict' } & NftVerdict);
 

@@ -225,6 +225,8 @@ class RuleWriter {
       nat(part);
     else if (part.type == "redirect")
       redirect(part);
+    else if (part.type == "set-port")
+      set_port(part);
     else if (part.type == "masquerade")
       expression("masq", [] {});
     else if (part.type == "counter")
@@ -406,6 +408,24 @@ class RuleWriter {
   void redirect(const Expression& part) {
     immediate(0, encode_port(part.port));
     expression("redir", [&] { message_.put_be32(NFTA_REDIR_REG_PROTO_MIN, slot_register(0)); });
+  }
+
+  /// Writes a port into the packet itself. `value` is the protocol, which says where its checksum is.
+  void set_port(const Expression& part) {
+    if (part.fields.size() != 1 || (part.fields[0] != Field::sport && part.fields[0] != Field::dport))
+      throw InvalidInput("set-port has one field, sport or dport");
+    if (part.value != "tcp" && part.value != "udp") throw InvalidInput("set-port is for tcp or udp");
+    constexpr uint32_t kTcpChecksum = 16;
+    constexpr uint32_t kUdpChecksum = 6;
+    immediate(0, encode_port(part.port));
+    expression("payload", [&] {
+      message_.put_be32(NFTA_PAYLOAD_SREG, slot_register(0));
+      message_.put_be32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+      message_.put_be32(NFTA_PAYLOAD_OFFSET, part.fields[0] == Field::sport ? 0 : 2);
+      message_.put_be32(NFTA_PAYLOAD_LEN, 2);
+      message_.put_be32(NFTA_PAYLOAD_CSUM_TYPE, NFT_PAYLOAD_CSUM_INET);
+      message_.put_be32(NFTA_PAYLOAD_CSUM_OFFSET, part.value == "tcp" ? kTcpChecksum : kUdpChecksum);
+    });
   }
 
   NetlinkMessage& message_;
