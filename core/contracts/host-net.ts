@@ -158,6 +158,8 @@ export interface NftTable {
 
 /** A change of nftables; {@link HostNet.nft} applies a list of these at once or not at all. */
 export type NftCommand =
+  /** `EEXIST` when there is one of its name. Some 0.1 ms, where a transaction that takes anything away waits 10 ms for the kernel. */
+  | { readonly op: 'add-table'; readonly table: NftTable }
   /** Puts the table in place of what has its name, if anything. */
   | { readonly op: 'replace-table'; readonly table: NftTable }
   /** Absent is fine. */

@@ -54,7 +54,7 @@ export class DnsServer {
       const tcpSocket = await net.openSocket(namespace, 'tcp', EMBEDDED_SERVER, 0);
       tcp.listen({ fd: tcpSocket.fd });
       await once(tcp, 'listening');
-      await net.nft(namespace, [{ op: 'replace-table', table: redirection(udpSocket.port, tcpSocket.port) }]);
+      await redirect(net, namespace, redirection(udpSocket.port, tcpSocket.port));
     } catch (error) {
       udp.close();
       tcp.close();
@@ -125,6 +125,16 @@ export class DnsServer {
     } finally {
       this.waiting--;
     }
+  }
+}
+
+async function redirect(net: HostNet, namespace: string, table: NftTable): Promise<void> {
+  try {
+    await net.nft(namespace, [{ op: 'add-table', table }]);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    // The former daemon's, which points to its own ports.
+    await net.nft(namespace, [{ op: 'replace-table', table }]);
   }
 }
 

@@ -95,8 +95,10 @@ nft::Table parse_table(const Napi::Object& object) {
 
 nft::Command parse_command(const Napi::Object& object) {
   std::string op = text_of(object, "op");
-  if (op == "replace-table")
-    return {nft::Command::Op::replace_table, parse_table(object.Get("table").As<Napi::Object>()), {}};
+  if (op == "add-table" || op == "replace-table") {
+    auto kind = op == "add-table" ? nft::Command::Op::add_table : nft::Command::Op::replace_table;
+    return {kind, parse_table(object.Get("table").As<Napi::Object>()), {}};
+  }
   nft::Table named;
   named.name = text_of(object, "table");
   if (op == "delete-table") return {nft::Command::Op::delete_table, std::move(named), {}};

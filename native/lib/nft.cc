@@ -563,8 +563,8 @@ NetlinkMessage rule_message(const std::string& table, const std::string& chain, 
   return message;
 }
 
-void append_table(std::vector<NetlinkMessage>& messages, const Table& table, uint32_t* set_id) {
-  messages.push_back(table_message(NFT_MSG_NEWTABLE, NLM_F_CREATE, table.name));
+void append_table(std::vector<NetlinkMessage>& messages, const Table& table, uint16_t flags, uint32_t* set_id) {
+  messages.push_back(table_message(NFT_MSG_NEWTABLE, flags, table.name));
   for (const Chain& chain : table.chains) messages.push_back(chain_message(table.name, chain));
   for (const Set& set : table.sets) messages.push_back(set_message(table.name, set, ++*set_id));
   for (const Set& set : table.sets) append_elements(messages, table.name, set, true);
@@ -729,12 +729,15 @@ void apply(const std::vector<Command>& commands) {
   uint32_t set_id = 0;
   for (const Command& command : commands) {
     switch (command.op) {
+      case Command::Op::add_table:
+        append_table(messages, command.table, NLM_F_CREATE | NLM_F_EXCL, &set_id);
+        break;
       case Command::Op::replace_table:
       case Command::Op::delete_table:
         // Making it first lets the deletion succeed whether or not it was there.
         messages.push_back(table_message(NFT_MSG_NEWTABLE, NLM_F_CREATE, command.table.name));
         messages.push_back(table_message(NFT_MSG_DELTABLE, 0, command.table.name));
-        if (command.op == Command::Op::replace_table) append_table(messages, command.table, &set_id);
+        if (command.op == Command::Op::replace_table) append_table(messages, command.table, NLM_F_CREATE, &set_id);
         break;
       case Command::Op::add_elements:
       case Command::Op::delete_elements:

@@ -82,8 +82,8 @@ struct Table {
 };
 
 struct Command {
-  enum class Op { replace_table, delete_table, add_elements, delete_elements } op;
-  /// Only the name for all but `replace_table`.
+  enum class Op { add_table, replace_table, delete_table, add_elements, delete_elements } op;
+  /// Only the name for all but `add_table` and `replace_table`.
   Table table;
   /// Of the element commands.
   Set set;
