@@ -56,6 +56,10 @@ export const createContainer = async (client: Client, configFolder: string, flag
 
 /** Since 1.44 an address belongs to an endpoint; before, the container had one. */
 const fitVersion = async (client: Client, body: CreateBody): Promise<void> => {
+  if (body.HostConfig.KernelMemory && compareVersions(await client.version(), '1.42') >= 0) {
+    warn('WARNING: --kernel-memory has no effect: kernels no longer have this limit');
+    delete body.HostConfig.KernelMemory;
+  }
   if (compareVersions(await client.version(), '1.44') >= 0) delete body.MacAddress;
   else for (const settings of Object.values(body.NetworkingConfig.EndpointsConfig)) delete settings.MacAddress;
 };

@@ -5,7 +5,7 @@ import type { ContainerDetails } from '../../client/types.js';
 import { flag } from '../../flags.js';
 import { parseDetachKeys } from '../../run/detach-keys.js';
 import { converse, proxySignals } from '../../run/session.js';
-import { stdinIsTerminal } from '../../terminal.js';
+import { stdinIsTerminal, terminalSize } from '../../terminal.js';
 import { exitCode, resizeContainer } from './run.js';
 
 export default class Attach extends BaseCommand {
@@ -33,6 +33,9 @@ export default class Attach extends BaseCommand {
     const stream = await client.hijack(path`/containers/${id}/attach`, {
       query: { stream: true, stdin: stdin || undefined, stdout: true, stderr: true, detachKeys: detachKeys || undefined },
     });
+    // Someone may have detached at this very size, and a shell draws its prompt again only when the size changes.
+    const { height, width } = terminalSize();
+    if (config.Tty && height > 0) await resizeContainer(client, id, { height: height + 1, width: width + 1 });
     const { detached } = await converse(stream, {
       tty: config.Tty,
       stdin,
