@@ -27,7 +27,7 @@ export const pullImage = async (
       fromImage: hostKept(image, name),
       tag: options.all ? undefined : (digest ?? tag ?? 'latest'),
       platform: options.platform || undefined,
-      storageDriver: options.storageDriver || undefined,
+      'storage-driver': options.storageDriver || undefined,
     },
     headers: { 'X-Registry-Auth': await registryAuth(configFolder, image) },
   });

@@ -99,6 +99,15 @@ describe.skipIf(why !== undefined)('gantry', () => {
     });
   });
 
+  it('unpacks an image for another storage driver when it pulls it', () => {
+    expect(out('pull', '-q', '--storage-driver', 'vfs', trial.image)).toBe(trial.image);
+    const lines = out('pull', trial.image).split('\n');
+    expect(lines.at(-1)).toBe(trial.image);
+    expect(lines.at(-2)).toBe(`Status: Image is up to date for ${trial.image}`);
+    expect(gantry('pull', '--storage-driver', 'nosuch', trial.image)).toMatchObject({ code: 1 });
+    expect(gantry('pull', `${trial.image}-absent`)).toMatchObject({ code: 1 });
+  });
+
   describe('a running container', () => {
     const name = 'cli-live';
     beforeAll(() => {
