@@ -57,8 +57,8 @@ export class BridgeDriver implements NetworkDriver {
   private settled = false;
   /** Changes of the firewall, one after the other: the kernel must see them in the order of the records. */
   private changes: Promise<unknown> = Promise.resolve();
-  /** Links on their way out; see {@link deleteLink}. */
-  private readonly deletions = new Set<Promise<void>>();
+  /** What goes on after its caller was answered. */
+  private readonly background = new Set<Promise<void>>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly env: DriverEnv) {
@@ -205,13 +205,14 @@ export class BridgeDriver implements NetworkDriver {
     const reservation = endpoint?.reservation;
     if (!endpoint || !reservation) return;
     endpoint.reservation = undefined;
-    try {
+    // A transaction that takes elements away makes the kernel wait some 10 ms; nobody's answer should. Changes keep their
+    // order, so whoever publishes the same port next is not hurt.
+    reservation.release();
+    this.inBackground('taking away published ports', async () => {
       await this.change(portElements({ address: endpoint.address, ports: reservation.ports }), {});
       if (reservation.ports.some(({ protocol }) => protocol === 'udp'))
         await this.env.host.net.flushFlows({ protocol: 'udp', replySource: endpoint.address });
-    } finally {
-      reservation.release();
-    }
+    });
   }
 
   async settle(): Promise<void> {
@@ -254,7 +255,7 @@ export class BridgeDriver implements NetworkDriver {
    */
   async close(): Promise<void> {
     clearInterval(this.timer);
-    await Promise.all([...this.deletions, this.changes.catch(() => undefined)]);
+    await Promise.all([...this.background, this.changes.catch(() => undefined)]);
     const networks = [...this.networks.values()];
     for (const { endpoints } of networks)
       for (const endpoint of endpoints.values()) {
@@ -314,11 +315,15 @@ export class BridgeDriver implements NetworkDriver {
    * Its name is never used again, and what a crash leaves is found by its alias.
    */
   private deleteLink(name: string): void {
-    const deletion: Promise<void> = this.env.host.net
-      .configure('', [{ op: 'delete-link', name }])
-      .catch((error: unknown) => this.env.log.warn('taking away a link failed', { link: name, error: messageOf(error) }))
-      .finally(() => this.deletions.delete(deletion));
-    this.deletions.add(deletion);
+    this.inBackground(`taking away link ${name}`, () => this.env.host.net.configure('', [{ op: 'delete-link', name }]));
+  }
+
+  /** What fails here is found again: links by their alias when the daemon starts, rules by the next {@link verify}. */
+  private inBackground(what: string, work: () => Promise<void>): void {
+    const running: Promise<void> = work()
+      .catch((error: unknown) => this.env.log.warn(`${what} failed`, { error: messageOf(error) }))
+      .finally(() => this.background.delete(running));
+    this.background.add(running);
   }
 
   private async change(remove: Elements, add: Elements): Promise<void> {
