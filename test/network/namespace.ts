@@ -5,6 +5,15 @@ import { describe, expect, it } from 'vitest';
 const MARK = 'GANTRY_TEST_NAMESPACE';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+const TOOLS = ['unshare', 'nsenter', 'ip', 'nft', 'bash', 'timeout'];
+
+/** Why these tests cannot run here, if they cannot. */
+function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root';
+  const tool = TOOLS.find((name) => spawnSync('sh', ['-c', `command -v ${name}`]).status !== 0);
+  return tool && `needs the program ${tool}`;
+}
+
 /**
  * Tests whose host is a network namespace: the file is run once more, by a test runner of its own inside a new namespace,
  * and there `body` runs. The machine's links, routes, rules and sysctls are not touched.
@@ -14,7 +23,7 @@ export function inOwnNamespace(file: string, body: () => void): void {
     body();
     return;
   }
-  const reason = process.getuid?.() === 0 ? undefined : 'needs root';
+  const reason = missing();
   describe('in a network namespace of its own', () => {
     it.skipIf(reason)(
       'passes',
