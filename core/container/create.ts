@@ -47,8 +47,9 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
 
   const release = room.store.reserve(name, id);
   const undo = new UndoStack(room.log);
-  const intent = room.journal.begin('container.create', id, { name, storageDriver: storage.driver });
-  undo.push('end the intent', () => room.journal.end(intent));
+  // After a power cut layers, folders and volumes that belong to no container are found without it.
+  const intent = room.commit(false, () => room.journal.begin('container.create', id, { name, storageDriver: storage.driver }));
+  undo.push('end the intent', () => room.commit(false, () => room.journal.end(intent)));
   undo.push('give the name back', release);
   try {
     failpoint('container.create.1');
@@ -92,7 +93,8 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
       manuallyStopped: false,
       execIds: [],
     };
-    room.db.transaction(() => {
+    // One that removes itself is gone after a power cut in any case.
+    room.commit(!hostConfig.autoRemove, () => {
       room.store.insert(container);
       room.journal.end(intent);
     });

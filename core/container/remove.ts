@@ -49,7 +49,9 @@ async function forceStop(room: ContainerRoom, supervision: Supervision, id: stri
  */
 export async function finishRemoval(room: ContainerRoom, container: Container, volumes: boolean): Promise<void> {
   const { id } = container;
-  room.store.updateState(id, { status: 'removing' });
+  // One that removes itself is removed again when a power cut makes it come back.
+  const durable = !container.hostConfig.autoRemove;
+  room.commit(durable, () => room.store.updateState(id, { status: 'removing' }));
   failpoint('container.remove.1');
   try {
     if (!(await releaseContainer(room, container))) throw new Error('not everything that the container used could be released');
@@ -66,7 +68,7 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
     room.store.updateState(id, { status: 'dead', error: messageOf(error) });
     throw error;
   }
-  room.store.delete(id);
+  room.commit(durable, () => room.store.delete(id));
   room.publish(container, 'destroy');
   room.live.removed(id, { exitCode: container.state.exitCode, error: undefined });
 }

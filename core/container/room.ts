@@ -67,6 +67,14 @@ export class ContainerRoom {
     return { cgroupParent, noNewPrivileges, ulimits: defaultUlimits, seccompProfile: this.seccompProfile };
   }
 
+  /**
+   * One transaction. Not `durable` it outlives this process but perhaps not a power cut, which saves the wait for the disk: for
+   * what a reboot ends anyway, or what the next start of a daemon finds out without it.
+   */
+  commit<T>(durable: boolean, work: () => T): T {
+    return durable ? this.db.transaction(work) : this.db.volatile(work);
+  }
+
   /** An event of a container with the attributes that Docker gives it. */
   publish(container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void {
     this.events.publish({

@@ -40,7 +40,8 @@ export function checkStartable({ id, state }: Container): void {
 export async function startContainer(room: ContainerRoom, container: Container, automatic: boolean): Promise<LiveContainer> {
   const { id } = container;
   const undo = new UndoStack(room.log);
-  const intent = room.journal.begin('container.start', id);
+  // What a start makes does not survive a power cut, so its intent need not.
+  const intent = room.commit(false, () => room.journal.begin('container.start', id));
   try {
     failpoint('container.start.1');
     const task = await makeTask(room, container, undo);
@@ -59,7 +60,9 @@ export async function startContainer(room: ContainerRoom, container: Container, 
     failpoint('container.start.5');
     const live = room.live.add(id, task);
     undo.push('forget the task', () => room.live.delete(id));
-    const started = room.db.transaction(() => {
+    // That it ran matters after a power cut only if it shall run again then.
+    const { name: policy } = container.hostConfig.restartPolicy;
+    const started = room.commit(policy === 'always' || policy === 'unless-stopped', () => {
       room.journal.end(intent);
       return room.store.update(id, (old) => ({
         restartCount: automatic ? old.restartCount + 1 : 0,

@@ -105,10 +105,12 @@ export class Supervision {
 
   /** Writes how a container ended. Also for one that ended while no daemon watched. */
   recordExit(id: string, exit: Exit, status: 'exited' | 'restarting'): void {
-    this.room.store.update(id, ({ state }) => ({
+    const durable = this.room.store.byFullId(id)?.hostConfig.autoRemove !== true;
+    const record = ({ state }: Container): Partial<Container> => ({
       state: { ...state, status, pid: 0, exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: rfc3339FromMs(exit.at) },
       execIds: [],
-    }));
+    });
+    this.room.commit(durable, () => this.room.store.update(id, record));
   }
 
   /** Tells how a container ended, once nothing of it is left. */
