@@ -74,9 +74,10 @@ export abstract class BaseCommand extends Command {
 
   /** The engine that flags and environment name. */
   get client(): Client {
-    this.connected ??= new Client(resolveEndpoint(this.invocation.endpoint), {
+    const endpoint = resolveEndpoint(this.invocation.endpoint);
+    this.connected ??= new Client(endpoint, {
       ...(process.env['DOCKER_API_VERSION'] ? { apiVersion: process.env['DOCKER_API_VERSION'] } : {}),
-      onAbsent: async (error) => (await import('./client/autostart.js')).startEngine(error, this.client.endpoint),
+      onAbsent: async (error) => (await import('./client/autostart.js')).startEngine(error, endpoint),
     });
     return this.connected;
   }

@@ -32,6 +32,7 @@ function check(name, command, args) {
 if (chosen.length === 0) {
   check('oxlint', 'oxlint', ['--quiet']);
   check('oxfmt', 'oxfmt', ['--check']);
+  check('clang-format', 'sh', ['-c', "git ls-files 'native/*.cc' 'native/*.h' | xargs clang-format --dry-run --Werror"]);
 
   console.log('\n# C++ under AddressSanitizer and UndefinedBehaviorSanitizer');
   const build = join(root, 'native', 'build', 'sanitized');

@@ -6,7 +6,7 @@ job=$1
 shift
 case "$job" in
   demo) level=trial ;;
-  test | bench | test-vm) level=all ;;
+  test | bench | test-vm | lint) level=all ;;
   *) level=build ;;
 esac
 GANTRY_SETUP=$level sh cli/setup/setup.sh
@@ -20,6 +20,9 @@ case "$job" in
   lint)
     oxlint
     oxfmt --check
+    git ls-files 'native/*.cc' 'native/*.h' | xargs clang-format --dry-run --Werror
+    # The compile commands of the last build tell clang-tidy what the sources see.
+    git ls-files 'native/lib/*.cc' 'native/runtime/*.cc' | xargs clang-tidy --quiet -p native/build
     ;;
   *)
     echo "run.sh: unknown job $job" >&2

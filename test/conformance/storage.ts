@@ -40,7 +40,7 @@ export interface StorageUnderTest {
   open(root: string): Promise<StorageDriver>;
 }
 
-const id = (name: string): SnapshotId => snapshotId(createHash('sha256').update(name).digest('hex'));
+const id = (word: string): SnapshotId => snapshotId(createHash('sha256').update(word).digest('hex'));
 
 /** What every storage driver promises, over a real kernel. Needs root. */
 export function storageConformance(name: string, under: StorageUnderTest): void {

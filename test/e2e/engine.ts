@@ -18,8 +18,8 @@ export function whyNoEngine(): string | undefined {
 
 /** An engine leaves its parent cgroup where it is, as dockerd does; a test does not. One that is not empty stays and is found by the next audit. */
 function removeEmptyCgroups(parent: string): void {
-  const root = '/sys/fs/cgroup';
-  for (const place of [root, ...readdirSync(root).map((name) => join(root, name))]) {
+  const cgroups = '/sys/fs/cgroup';
+  for (const place of [cgroups, ...readdirSync(cgroups).map((name) => join(cgroups, name))]) {
     try {
       rmdirSync(join(place, parent));
     } catch {

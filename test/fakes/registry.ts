@@ -56,7 +56,8 @@ export class FakeRegistry {
 
   /** `localhost:PORT`. */
   get host(): string {
-    return `localhost:${(this.server?.address() as AddressInfo).port}`;
+    if (!this.server) throw new Error('the registry was not started');
+    return `localhost:${(this.server.address() as AddressInfo).port}`;
   }
 
   async start(): Promise<this> {

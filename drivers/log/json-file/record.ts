@@ -11,8 +11,6 @@ const STREAM_FIELD = 20;
 
 const NO_ATTRS: Readonly<Record<string, string>> = Object.freeze(Object.create(null) as Record<string, string>);
 
-const SECOND = 1_000_000_000n;
-
 /** RFC 3339 with up to nine digits of a second and any offset, in nanoseconds since 1970; `undefined` when it is no time. */
 export function parseTime(text: string): bigint | undefined {
   const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)$/.exec(text);
