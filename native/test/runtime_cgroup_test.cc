@@ -20,7 +20,8 @@ TEST(CgroupPath, CountsAnAbsolutePathFromTheHierarchysRoot) {
 }
 
 TEST(CgroupPath, CannotClimbOutOfTheHierarchy) {
-  for (const auto& dir : Cgroups::locate("/../../etc/x", "x").dirs()) {
+  auto climbing = Cgroups::locate("/../../etc/x", "x");
+  for (const auto& dir : climbing.dirs()) {
     EXPECT_THAT(dir.path, EndsWith("/etc/x"));
     EXPECT_THAT(dir.path, Not(HasSubstr("..")));
   }
