@@ -336,8 +336,7 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     await engine.containers.stop(id, { timeout: 0 });
   });
 
-  // gantry-runtime has no `update` yet.
-  it.skipIf(runtime === 'native')('changes limits and name of a running container', async () => {
+  it('changes limits and name of a running container', async () => {
     const id = await create({ cmd: ['sleep', '1000'] }, { memory: 64 << 20 }, { name: 'before' });
     await expect(create({ cmd: ['true'] }, {}, { name: 'before' })).rejects.toMatchObject({ kind: 'conflict' });
     await engine.containers.start(id);
