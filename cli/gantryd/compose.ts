@@ -100,6 +100,11 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   );
   await lifecycle.start('volumes', () => volumes.open());
   await lifecycle.start(
+    'networks',
+    () => networks,
+    (service) => service.close(),
+  );
+  await lifecycle.start(
     'containers',
     () => room.open(),
     () => containers.close(),

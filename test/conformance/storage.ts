@@ -43,14 +43,14 @@ export interface StorageUnderTest {
 const id = (word: string): SnapshotId => snapshotId(createHash('sha256').update(word).digest('hex'));
 
 /** What every storage driver promises, over a real kernel. Needs root. */
-export function storageConformance(name: string, under: StorageUnderTest): void {
-  describe(`${name} keeps the storage contract`, () => {
+export function storageConformance(driverName: string, under: StorageUnderTest): void {
+  describe(`${driverName} keeps the storage contract`, () => {
     const { files } = under.host;
     let root: string;
     let driver: StorageDriver;
 
     beforeEach(async () => {
-      root = mkdtempSync(`/tmp/gantry-storage-${name}-`);
+      root = mkdtempSync(`/tmp/gantry-storage-${driverName}-`);
       mkdirSync(join(root, 'driver'));
       driver = await under.open(join(root, 'driver'));
     });
