@@ -184,22 +184,9 @@ export function runtimeConformance(name: string, traits: RuntimeTraits): void {
         }),
       );
       const none = '0000000000000000';
-      expect(result.out.split('\n')).toEqual([
-        'abc',
-        '1',
-        '1000',
-        '1000 5 6',
-        '0027',
-        '100',
-        '200',
-        `CapInh:\t${none}`,
-        `CapPrm:\t${none}`,
-        `CapEff:\t${none}`,
-        'CapBnd:\t00000000a80425fb',
-        'NoNewPrivs:\t1',
-        '/home/user',
-        '',
-      ]);
+      const ids = ['abc', '1', '1000', '1000 5 6', '0027', '100', '200'];
+      const capabilities = [`CapInh:\t${none}`, `CapPrm:\t${none}`, `CapEff:\t${none}`, 'CapBnd:\t00000000a80425fb', 'NoNewPrivs:\t1'];
+      expect(result.out.split('\n')).toEqual([...ids, ...capabilities, '/home/user', '']);
     });
 
     it('raises ambient capabilities', () => {
