@@ -44,7 +44,7 @@ describe.skipIf(!existsSync(init))('gantry-init', () => {
   });
 
   it('passes them to the whole group when asked', async () => {
-    const script = `(trap 'echo child; exit 0' TERM; echo ready; while true; do sleep 0.05; done) & trap 'wait; exit 6' TERM; wait; wait`;
+    const script = `trap 'wait; exit 6' TERM; (trap 'echo child; exit 0' TERM; echo ready; while true; do sleep 0.05; done) & wait; wait`;
     const { code, out } = await signalled(script, 'SIGTERM', '-g');
     expect([code, out]).toEqual([6, 'ready\nchild\n']);
   });
