@@ -18,7 +18,7 @@ target_link_libraries(gantry-runtime PRIVATE runtime-parts)
 add_executable(gantry-seccomp ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
 target_link_libraries(gantry-seccomp PRIVATE runtime-parts PkgConfig::SECCOMP)
 set_target_properties(gantry-runtime gantry-seccomp PROPERTIES
-  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_SOURCE_DIR}/build/bin)
+  RUNTIME_OUTPUT_DIRECTORY ${GANTRY_BIN})
 target_compile_options(runtime-parts PRIVATE -ffunction-sections -fdata-sections)
 if(NOT GANTRY_SANITIZE)
   set_target_properties(gantry-runtime PROPERTIES POSITION_INDEPENDENT_CODE OFF)

@@ -8,9 +8,9 @@ set(STATIC_LINK_FLAGS -static -no-pie -Wl,--gc-sections -Wl,-z,norelro -s)
 function(add_static_program name folder)
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   file(GLOB headers CONFIGURE_DEPENDS ${folder}/*.h)
-  set(program ${CMAKE_SOURCE_DIR}/build/bin/${name})
+  set(program ${GANTRY_BIN}/${name})
   add_custom_command(OUTPUT ${program}
-    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_SOURCE_DIR}/build/bin
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${GANTRY_BIN}
     COMMAND ${MUSL_GCC} -x c++ ${STATIC_FLAGS} -flto ${sources} -o ${program} ${STATIC_LINK_FLAGS}
     DEPENDS ${sources} ${headers}
     COMMENT "Building static program ${name}" VERBATIM)
