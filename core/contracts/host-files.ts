@@ -68,7 +68,11 @@ export interface HostFiles {
 
   /** Reads `fd`, inflates, hashes and writes the tree as one pipeline. */
   unpack(options: UnpackOptions): Promise<AppliedLayer>;
-  /** Reads `fd` to its end into the file `path` (made new, synced), hashing on the way. Bytes also go to `tee` when given; it is closed at the end. Fails past `limit` bytes. */
+  /**
+   * Reads `fd` to its end into the file `path` (made new, synced), hashing on the way. Fails past `limit` bytes.
+   * `tee`, the writing end of a pipe, gets the same bytes at its reader's pace, which holds up nothing else and may go on after this
+   * resolved. It is closed after the last byte, and earlier when this fails; from the call on it is not the caller's any more.
+   */
   ingest(options: { fd: number; path: string; limit?: number; tee?: number }): Promise<IngestResult>;
   /** Digest and size of what `fd` gives after decompression; nothing is written. */
   hashUncompressed(fd: number): Promise<IngestResult>;

@@ -91,15 +91,9 @@ Napi::Value js_ingest(const Napi::CallbackInfo& info) {
   std::string path = args.text();
   uint64_t limit = args.count().value_or(UINT64_MAX);
   UniqueFd tee(args.fd());
-  // Closed at the end, so that whoever reads it sees the end.
   auto owned = std::make_shared<UniqueFd>(std::move(tee));
   return run_off_thread<Digested>(
-      info.Env(),
-      [=] {
-        UniqueFd close_after = std::move(*owned);
-        return ingest(fd, path, limit, close_after.get());
-      },
-      digested_value);
+      info.Env(), [=] { return ingest(fd, path, limit, std::move(*owned)); }, digested_value);
 }
 
 Napi::Value js_hash_uncompressed(const Napi::CallbackInfo& info) {

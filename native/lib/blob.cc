@@ -7,7 +7,10 @@
 #include <zstd.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <thread>
 #include <vector>
 
 #include "gantry/archive_input.h"
@@ -84,7 +87,75 @@ void zstd_into(ByteSource& source, Sink& sink, Sha256& plain, uint64_t& plain_si
   }
 }
 
+/// How much of a file is there, for who reads along while it is written.
+class Growth {
+ public:
+  void advance(uint64_t size) {
+    std::lock_guard lock(mutex_);
+    size_ = size;
+    changed_.notify_all();
+  }
+  void end() {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  /// Waits until there is more than `seen`; gives that size, or `seen` when no more will come.
+  uint64_t beyond(uint64_t seen) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_ || size_ > seen; });
+    return size_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  uint64_t size_ = 0;
+  bool ended_ = false;
+};
+
+void wait_writable(int fd) {
+  struct pollfd ready = {fd, POLLOUT, 0};
+  if (poll(&ready, 1, -1) < 0 && errno != EINTR) throw_errno("poll");
+}
+
+/// Moves `[from, to)` of a file into a pipe without copying it.
+void pour(int file, uint64_t from, uint64_t to, int pipe) {
+  auto at = static_cast<off64_t>(from);
+  while (static_cast<uint64_t>(at) < to) {
+    ssize_t moved = splice(file, &at, pipe, nullptr, to - static_cast<uint64_t>(at), SPLICE_F_NONBLOCK);
+    if (moved > 0) continue;
+    // What was counted was written, so the file has it unless somebody cut it.
+    if (moved == 0) throw SysError(EIO, "splice");
+    if (errno == EAGAIN)
+      wait_writable(pipe);
+    else if (errno != EINTR)
+      throw_errno("splice");
+  }
+}
+
+/// Gives `tee` the file's bytes as it grows. A thread of its own: whoever reads may be slow, hang or leave, and the
+/// file, which others wait for too, goes on.
+void read_along(int file, const std::shared_ptr<Growth>& growth, UniqueFd tee) {
+  UniqueFd own(fcntl(file, F_DUPFD_CLOEXEC, 0));
+  if (!own) throw_errno("fcntl");
+  widen_pipe(tee.get());
+  std::thread([growth, file = std::move(own), tee = std::move(tee)] {
+    try {
+      uint64_t seen = 0;
+      for (uint64_t size; (size = growth->beyond(seen)) > seen; seen = size) pour(file.get(), seen, size, tee.get());
+    } catch (const std::exception&) {
+      // The reader left, or it finds an early end: both know what to do.
+    }
+  }).detach();
+}
+
 }  // namespace
+
+void widen_pipe(int fd) noexcept {
+  // As far as an unprivileged process may go. Whatever else `fd` is, or the limit for one user, is no failure.
+  [[maybe_unused]] int size = fcntl(fd, F_SETPIPE_SZ, 1 << 20);
+}
 
 void write_all(int fd, const void* data, size_t size) {
   const char* from = static_cast<const char*>(data);
@@ -98,40 +169,38 @@ void write_all(int fd, const void* data, size_t size) {
     if (errno == EINTR) continue;
     if (errno != EAGAIN) throw_errno("write");
     // Node makes the pipes and sockets that it owns non-blocking.
-    struct pollfd ready = {fd, POLLOUT, 0};
-    if (poll(&ready, 1, -1) < 0 && errno != EINTR) throw_errno("poll");
+    wait_writable(fd);
   }
 }
 
-Digested ingest(int fd, const std::string& path, uint64_t limit, int tee) {
-  UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+Digested ingest(int fd, const std::string& path, uint64_t limit, UniqueFd tee) {
+  // Read by who reads along, too.
+  UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) throw_errno("open", path);
+  auto growth = std::make_shared<Growth>();
   try {
+    widen_pipe(fd);
+    if (tee) read_along(file.get(), growth, std::move(tee));
     FdSource source(fd, nullptr);
     Sha256 hash;
     uint64_t size = 0;
     std::vector<uint8_t> bytes(kChunk);
     while (size_t count = source.read(bytes.data(), bytes.size())) {
-      size += count;
-      if (size > limit) throw InvalidInput("more than the expected " + std::to_string(limit) + " bytes");
+      if (count > limit - size) throw InvalidInput("more than the expected " + std::to_string(limit) + " bytes");
       write_all(file.get(), bytes.data(), count);
+      size += count;
+      growth->advance(size);
       // Written out while more comes in, so that the sync at the end is short.
       constexpr uint64_t kWriteback = 8 << 20;
       if (size / kWriteback != (size - count) / kWriteback)
         sync_file_range(file.get(), 0, static_cast<off64_t>(size), SYNC_FILE_RANGE_WRITE);
-      if (tee >= 0) {
-        try {
-          write_all(tee, bytes.data(), count);
-        } catch (const SysError& error) {
-          if (error.err() != EPIPE) throw;
-          tee = -1;
-        }
-      }
       hash.update(bytes.data(), count);
     }
+    growth->end();
     if (fsync(file.get()) != 0) throw_errno("fsync", path);
     return {hash.finish(), size};
   } catch (...) {
+    growth->end();
     unlink(path.c_str());
     throw;
   }
