@@ -17,6 +17,8 @@ export interface Ingest {
   readonly limit: number;
   /** Writes all of the blob. */
   produce(sink: IngestSink): Promise<void>;
+  /** The writing end of a pipe that gets the same bytes, at its reader's pace. It is closed whatever happens. */
+  readonly tee?: number;
   /** Told what came, before it is compared with what was expected; may refuse it with an error of its own. */
   check?(found: { digest: Digest; size: number }): void;
 }
@@ -26,15 +28,20 @@ export interface Ingest {
  * Visible only when all of it arrived and is what was `expected`; whatever fails, nothing is left.
  */
 export async function ingest(host: Host, content: Content, options: Ingest): Promise<{ digest: Digest; size: number }> {
-  const { expected, limit, produce, check } = options;
-  const reserved = await content.reserve();
+  const { expected, limit, produce, check, tee } = options;
+  const reserved = await content.reserve().catch((error: unknown) => {
+    if (tee !== undefined) host.process.closeFd(tee);
+    throw error;
+  });
   const [readEnd, writeEnd] = host.process.pipe();
   const socket = new Socket({ fd: writeEnd, readable: false, writable: true });
   const { promise: broken, reject: breakOff } = Promise.withResolvers<never>();
   broken.catch(() => undefined);
   socket.on('error', breakOff);
 
-  const storing = host.files.ingest({ fd: readEnd, path: reserved.path, limit }).finally(() => host.process.closeFd(readEnd));
+  const storing = host.files
+    .ingest({ fd: readEnd, path: reserved.path, limit, ...(tee === undefined ? {} : { tee }) })
+    .finally(() => host.process.closeFd(readEnd));
   storing.catch((error: unknown) => {
     // Before the EPIPE that follows from the closed pipe, so that the cause and not its echo is told.
     breakOff(error);

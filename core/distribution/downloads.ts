@@ -8,6 +8,7 @@ import type { RegistryClient } from './registry-client.js';
 import { RegistryUnreachable } from './registry-error.js';
 import { RETRY_BACKOFF, retrying } from './retry.js';
 import { Semaphore } from './semaphore.js';
+import { Tap } from './tap.js';
 import { cancelled } from './transport.js';
 
 /** Where a transfer stands; the last one is told to whoever joins late. */
@@ -30,7 +31,15 @@ interface Transfer {
   readonly done: Promise<void>;
   readonly watchers: Set<Watcher>;
   readonly stop: AbortController;
+  readonly tap: Tap;
   last: DownloadState | undefined;
+}
+
+/** What one transfer is connected to. */
+interface Ends {
+  readonly tell: Watcher;
+  readonly tap: Tap;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -64,6 +73,15 @@ export class Downloads {
     }
   }
 
+  /**
+   * Reads along with the transfer that is under way: the reading end of a pipe, at the first byte, once the transfer has begun.
+   * The caller closes it. Nothing is verified yet, and the end comes early when the connection fails for good; only `fetch`
+   * tells. Nothing when there is no such transfer or somebody else reads along.
+   */
+  async readAlong(digest: Digest): Promise<number | undefined> {
+    return this.transfers.get(digest)?.tap.take();
+  }
+
   private async join(digest: Digest, transfer: Transfer, watch: Watcher, signal: AbortSignal): Promise<void> {
     const left = Promise.withResolvers<never>();
     const leave = (): void => left.reject(cancelled(signal));
@@ -87,68 +105,76 @@ export class Downloads {
   private begin(blob: Descriptor, sources: readonly RegistryClient[]): Transfer {
     const { promise: done, resolve, reject } = Promise.withResolvers<void>();
     done.catch(() => undefined);
-    const transfer: Transfer = { done, watchers: new Set(), stop: new AbortController(), last: undefined };
+    const transfer: Transfer = { done, watchers: new Set(), stop: new AbortController(), tap: new Tap(this.host), last: undefined };
     this.transfers.set(blob.digest, transfer);
     const tell: Watcher = (state) => {
       transfer.last = state;
       for (const watcher of transfer.watchers) watcher(state);
     };
-    this.transfer(blob, sources, tell, transfer.stop.signal)
+    this.transfer(blob, sources, { tell, tap: transfer.tap, signal: transfer.stop.signal })
       .finally(() => {
+        transfer.tap.end();
         if (this.transfers.get(blob.digest) === transfer) this.transfers.delete(blob.digest);
       })
       .then(resolve, reject);
     return transfer;
   }
 
-  private async transfer(blob: Descriptor, sources: readonly RegistryClient[], tell: Watcher, signal: AbortSignal): Promise<void> {
+  private async transfer(blob: Descriptor, sources: readonly RegistryClient[], ends: Ends): Promise<void> {
+    const { tell, signal } = ends;
     if (this.places.full) tell({ phase: 'waiting' });
     const leave = await this.places.acquire(signal);
     try {
       // A file of another length was damaged behind our back: what comes now takes its place.
       if ((await this.content.size(blob.digest)) === blob.size) return tell({ phase: 'complete' });
-      await this.fromFirst(blob, sources, tell, signal);
+      await this.fromFirst(blob, sources, ends);
       tell({ phase: 'complete' });
     } finally {
       leave();
     }
   }
 
-  private async fromFirst(blob: Descriptor, sources: readonly RegistryClient[], tell: Watcher, signal: AbortSignal): Promise<void> {
+  private async fromFirst(blob: Descriptor, sources: readonly RegistryClient[], ends: Ends): Promise<void> {
     for (const [index, source] of sources.entries()) {
       try {
-        return await this.verified(blob, source, tell, signal);
+        return await this.verified(blob, source, ends);
       } catch (error) {
-        if (index === sources.length - 1 || signal.aborted) throw error;
+        if (index === sources.length - 1 || ends.signal.aborted) throw error;
       }
     }
   }
 
   /** Once more from the first byte when what came is not what was asked for. */
-  private async verified(blob: Descriptor, source: RegistryClient, tell: Watcher, signal: AbortSignal): Promise<void> {
+  private async verified(blob: Descriptor, source: RegistryClient, ends: Ends): Promise<void> {
     for (let again = false; ; again = true) {
       try {
-        return await this.stored(blob, source, tell, signal);
+        return await this.stored(blob, source, ends);
       } catch (error) {
         if (!(error instanceof VerificationError) || again) throw error;
       }
     }
   }
 
-  private async stored(blob: Descriptor, source: RegistryClient, tell: Watcher, signal: AbortSignal): Promise<void> {
-    await ingest(this.host, this.content, {
-      expected: { digest: blob.digest, size: blob.size },
-      limit: blob.size,
-      produce: (sink) => this.receive(blob, source, sink, tell, signal),
-      check: (found) => {
-        tell({ phase: 'verifying' });
-        if (found.digest !== blob.digest)
-          throw new VerificationError(
-            'system',
-            `filesystem layer verification failed for digest ${blob.digest}: the bytes have ${found.digest}`,
-          );
-      },
-    });
+  private async stored(blob: Descriptor, source: RegistryClient, { tell, tap, signal }: Ends): Promise<void> {
+    const tee = tap.open();
+    try {
+      await ingest(this.host, this.content, {
+        expected: { digest: blob.digest, size: blob.size },
+        limit: blob.size,
+        ...(tee === undefined ? {} : { tee }),
+        produce: (sink) => this.receive(blob, source, sink, tell, signal),
+        check: (found) => {
+          tell({ phase: 'verifying' });
+          if (found.digest !== blob.digest)
+            throw new VerificationError(
+              'system',
+              `filesystem layer verification failed for digest ${blob.digest}: the bytes have ${found.digest}`,
+            );
+        },
+      });
+    } finally {
+      tap.close();
+    }
   }
 
   /** Pours the blob into `sink`; a broken connection is resumed where it broke. */

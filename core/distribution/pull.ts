@@ -13,6 +13,7 @@ import type { Registry } from './registry.js';
 import type { FetchedManifest, RegistryClient } from './registry-client.js';
 import { RegistryError } from './registry-error.js';
 import { isBusy, retrying } from './retry.js';
+import { cancelled } from './transport.js';
 
 /** An image whose blobs are in the store and whose layers are unpacked, all held by the pull's owner. Nobody can see it yet. */
 export interface PulledImage {
@@ -169,71 +170,67 @@ export class Puller {
         .filter((place) => place.driver === driver)
         .map((place) => place.chainId),
     );
-    const stack: LayerSource[] = diffIds.map((diffId, index) => ({ diffId, blob: at(blobs, index).digest }));
     const chain = chainIds(diffIds);
-    // Once one transfer fails the others are of no use: the rest of this pull stops.
+    // Once one layer fails the others are of no use: the rest of this pull stops.
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
 
-    const arrivals = await Promise.all(
+    const layers = await Promise.all(
       blobs.map(async (blob, index) => ({
+        blob,
+        id: short(blob.digest),
+        diffId: at(diffIds, index),
         present: (await this.content.size(blob.digest)) === blob.size,
         unpacked: unpacked.has(at(chain, index)),
       })),
     );
-    for (const [index, blob] of blobs.entries()) {
-      const there = at(arrivals, index);
-      progress({ id: short(blob.digest), status: there.present && there.unpacked ? 'Already exists' : 'Pulling fs layer' });
-    }
-    const transfers = blobs.map((blob, index) => {
-      if (at(arrivals, index).present) {
-        if (!at(arrivals, index).unpacked) progress({ id: short(blob.digest), status: 'Download complete' });
-        return Promise.resolve();
-      }
-      const transfer = this.downloads.fetch(blob, sources, (state) => report(progress, short(blob.digest), state), either);
-      transfer.catch((error: unknown) => failed.abort(error));
-      return transfer;
+    for (const { id, present, unpacked } of layers) progress({ id, status: present && unpacked ? 'Already exists' : 'Pulling fs layer' });
+    const transfers = layers.map(async ({ blob, id, present, unpacked }) => {
+      if (!present) await this.downloads.fetch(blob, sources, (state) => report(progress, id, state), either);
+      else if (!unpacked) progress({ id, status: 'Download complete' });
     });
-    try {
-      for (const [index, transfer] of transfers.entries()) {
-        await transfer;
-        if (signal.aborted) throw new EngineError('cancelled', 'context canceled', { cause: signal.reason });
-        if (failed.signal.aborted) throw failed.signal.reason as unknown;
-        await this.unpack(driver, stack.slice(0, index + 1), owner, at(arrivals, index), progress);
-      }
-    } catch (error) {
-      failed.abort(error);
-      await Promise.allSettled(transfers);
-      // The first failure is the cause; what was cut off because of it is not.
-      throw signal.aborted ? error : (failed.signal.reason as unknown);
-    }
-  }
-
-  private async unpack(
-    driver: string,
-    stack: readonly LayerSource[],
-    owner: string,
-    before: { present: boolean; unpacked: boolean },
-    progress: ProgressSink,
-  ): Promise<void> {
-    const top = stack.at(-1);
-    if (!top) return;
-    const id = short(top.blob);
-    let told = Number.NEGATIVE_INFINITY;
+    for (const transfer of transfers) transfer.catch((error: unknown) => failed.abort(error));
+    const stack: LayerSource[] = layers.map(({ blob, diffId, present }, index) => ({
+      diffId,
+      blob: blob.digest,
+      arriving: {
+        size: blob.size,
+        arrived: async () => {
+          await transfers[index];
+          if (either.aborted) throw cancelled(either);
+        },
+        readAlong: async () => (present ? undefined : this.downloads.readAlong(blob.digest)),
+        abandon: (reason) => failed.abort(registrationError(reason)),
+      },
+    }));
+    const told = new Set<string>();
     try {
       await this.layers.prepare(driver, stack, owner, (diffId, event, current, total) => {
-        if (event !== 'extracting' || diffId !== top.diffId) return;
-        const now = performance.now();
-        if (now - told < 100 && current < total) return;
-        told = now;
-        progress({ id, status: 'Extracting', current, total });
+        for (const [index, { id, ...layer }] of layers.entries()) {
+          if (layer.diffId !== diffId || (layer.present && layer.unpacked)) continue;
+          const line = event === 'extracting' ? `${id} ${current}` : id;
+          if (told.has(id) || told.has(line)) continue;
+          told.add(line);
+          if (event === 'extracting') progress({ id, status: 'Extracting', current, total });
+          else transfers[index]?.then(() => progress({ id, status: 'Pull complete' })).catch(() => undefined);
+        }
       });
+      // Also of those that were unpacked already: their blobs were lost.
+      await Promise.all(transfers);
     } catch (error) {
-      if (error instanceof EngineError && !isKind(error, 'system')) throw error;
-      throw new EngineError('system', `failed to register layer: ${messageOf(error)}`, { cause: error });
+      failed.abort(registrationError(error));
+      await Promise.allSettled(transfers);
+      // The first failure is the cause; what was cut off because of it is not.
+      throw signal.aborted ? cancelled(signal) : (failed.signal.reason as unknown);
     }
-    if (!(before.present && before.unpacked)) progress({ id, status: 'Pull complete' });
+    if (signal.aborted) throw cancelled(signal);
   }
+}
+
+/** What is told of a layer that could not be unpacked. */
+function registrationError(error: unknown): unknown {
+  if (error instanceof EngineError && !isKind(error, 'system')) return error;
+  return new EngineError('system', `failed to register layer: ${messageOf(error)}`, { cause: error });
 }
 
 function report(progress: ProgressSink, id: string, state: DownloadState): void {

@@ -62,7 +62,7 @@ export class LayerStore implements Layers {
     this.parts = {
       boot,
       collector,
-      unpacker: new Unpacker(this.records, this.content, this.log, boot, settled),
+      unpacker: new Unpacker(this.records, this.content, this.log, boot, (fd) => this.host.process.closeFd(fd), settled),
       inits: new InitLayers(this.records, this.host, join(this.settings.execRoot, 'layer'), boot),
     };
     const used = new Set([...this.records.snapshots(), ...this.records.writables()].map((record) => record.driver));

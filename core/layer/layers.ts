@@ -3,11 +3,28 @@ import type { ChainId, Digest, DiffId } from '../contracts/ids.js';
 import type { Mount } from '../contracts/mount.js';
 import type { Change } from '../contracts/storage.js';
 
+/** A blob that is on its way into the content store, or there already. */
+export interface ArrivingBlob {
+  /** Bytes that it will have. */
+  readonly size: number;
+  /** Resolves when the blob is in the store, verified. Rejects when whoever brings it gave up. May be called again. */
+  arrived(): Promise<void>;
+  /**
+   * The bytes while they come: the reading end of a pipe, at the first byte, which the caller closes. They are not verified, and end
+   * early when the transfer fails. Waits for the transfer to begin. Nothing when they cannot be had: the caller waits for `arrived`.
+   */
+  readAlong(): Promise<number | undefined>;
+  /** The blob is of no use any more, because another layer of the stack failed for `reason`. */
+  abandon(reason: unknown): void;
+}
+
 /** One layer of an image: where its bytes are and what they must be. */
 export interface LayerSource {
   readonly diffId: DiffId;
   /** Of the blob in the content store. */
   readonly blob: Digest;
+  /** When it need not be in the store yet. */
+  readonly arriving?: ArrivingBlob;
 }
 
 export interface LayerPlace {
@@ -28,8 +45,9 @@ export interface Layers {
   /**
    * Makes sure that the stack is unpacked for `driver` and holds it for `owner`: an image's id (a digest), or one operation's own name,
    * whose holds end with the daemon. `unavailable`
-   * names the missing kernel feature when the driver cannot serve. A pull calls it with ever longer stacks, one layer at a time as
-   * the blobs arrive, and several owners may ask for the same stack at once: what is unpacked already is only held once more.
+   * names the missing kernel feature when the driver cannot serve. A pull calls it while the blobs arrive, and a layer may be unpacked
+   * from bytes that nobody has verified; it counts only when its blob is in the store and its diff ID is right. Several owners may ask
+   * for the same stack at once: what is unpacked already is only held once more.
    */
   prepare(
     driver: string,

@@ -1,5 +1,5 @@
 import { chainIds, hexOf, sha256, snapshotId, type ChainId, type Digest, type DiffId, type SnapshotId } from '../contracts/ids.js';
-import type { LayerSource } from './layers.js';
+import type { ArrivingBlob, LayerSource } from './layers.js';
 
 /** One layer of a stack, with the names that follow from its place in it. */
 export interface StackedLayer {
@@ -9,6 +9,8 @@ export interface StackedLayer {
   readonly snapshot: SnapshotId;
   readonly parent: ChainId | undefined;
   readonly parentSnapshot: SnapshotId | undefined;
+  /** When the blob need not be in the store yet. */
+  readonly arriving: ArrivingBlob | undefined;
 }
 
 /** The snapshot of a chain in one driver. It follows from both, so that what a crash left is found again without a record. */
@@ -28,6 +30,7 @@ export function stackOf(driver: string, layers: readonly LayerSource[]): Stacked
       snapshot: snapshotOf(driver, chain),
       parent: below?.chain,
       parentSnapshot: below?.snapshot,
+      arriving: layer.arriving,
     });
   }
   return stack;

@@ -33,6 +33,7 @@ export class FakeLayers implements Pick<Layers, 'defaultDriver' | 'prepare' | 'r
         there.owners.add(owner);
         continue;
       }
+      await layer.arriving?.arrived();
       const hash = createHash('sha256');
       let size = 0;
       for await (const chunk of inflated(createReadStream(await this.content.path(layer.blob)) as AsyncIterable<Buffer>)) {
