@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError, conflict, invalid, notFound } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
@@ -32,10 +32,15 @@ export class LocalVolumeDriver implements VolumeDriver {
       await this.env.host.files.removeTree(folder);
     }
     try {
-      await mkdir(folder, { mode: 0o701 });
+      await mkdir(folder);
+      // The daemon's umask takes bits from what mkdir is given, and any user of a container may need to come through.
+      await chmod(folder, 0o701);
       if (Object.keys(options).length > 0) await writeSynced(join(folder, 'options.json'), JSON.stringify(options));
       // Last, since its being there is what says that the volume is.
-      await mkdir(this.data(name), { mode: 0o755 });
+      const made = `${this.data(name)}.new`;
+      await mkdir(made);
+      await chmod(made, 0o755);
+      await rename(made, this.data(name));
     } catch (error) {
       await this.env.host.files.removeTree(folder);
       throw error;
