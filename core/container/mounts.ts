@@ -54,7 +54,7 @@ export async function bindMounts(room: ContainerRoom, container: Container, root
 }
 
 async function mountVolume(room: ContainerRoom, container: Container, point: MountPoint, rootFd: number, undo: UndoStack): Promise<string> {
-  const source = await room.volumes.mount(point.name, container.id);
+  const source = await room.volumes.mount(point.name, container.id, point);
   undo.push('unmount a volume', () => room.volumes.unmount(point.name, container.id));
   // Only before the first start: what the container removed later must not come back.
   if (!point.noCopy && container.state.startedAt === '' && (await room.volumes.isEmpty(point.name, container.id))) {

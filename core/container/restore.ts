@@ -117,11 +117,11 @@ export class Restoration {
         return;
       }
       if (found.state === 'exited') await found.task.delete();
-      await releaseContainer(room, container);
       const exit = found.state === 'exited' ? found.exit : { code: LOST_EXIT_CODE, at: Date.now(), oomKilled: false };
       const delay = supervision.restartDelay(container, exit, 0);
       supervision.recordExit(id, exit, delay === undefined ? 'exited' : 'restarting');
       supervision.publishExit(id, exit);
+      await releaseContainer(room, container);
       if (delay !== undefined) supervision.scheduleRestart(id, delay);
     } else if (status === 'restarting') {
       supervision.scheduleRestart(id, 0);

@@ -93,10 +93,11 @@ export class Supervision {
       this.room.log.warn('deleting a task failed', { container: id, error: messageOf(error) });
     });
     failpoint('container.exit.2');
+    // Before the networks are left, as clients that follow events know it. Who acts on it waits for this lock.
+    this.publishExit(id, exit);
     await releaseContainer(this.room, container);
     failpoint('container.exit.3');
     this.room.live.delete(id);
-    this.publishExit(id, exit);
     live.end();
     this.room.live.exited(id, { exitCode: exit.code, error: undefined });
     if (delay !== undefined) this.scheduleRestart(id, delay);
@@ -113,7 +114,7 @@ export class Supervision {
     this.room.commit(durable, () => this.room.store.update(id, record));
   }
 
-  /** Tells how a container ended, once nothing of it is left. */
+  /** Tells how a container ended; the caller holds its lock, and gives back what it used only then. */
   publishExit(id: string, exit: Exit): void {
     const container = this.room.store.byFullId(id);
     if (!container) return;

@@ -14,7 +14,7 @@ import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
 import { volumeMatcher } from './volume-filters.js';
 import { VolumeStore } from './volume-store.js';
-import type { CreateVolumeRequest, Volume, VolumeFilters, Volumes } from './volumes.js';
+import type { CreateVolumeRequest, Volume, VolumeFilters, VolumeUse, Volumes } from './volumes.js';
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 const LONGEST_NAME = 255;
@@ -166,7 +166,7 @@ export class VolumeService implements Volumes {
     await this.locks.run(name, async () => this.store.removeReference(name, containerId));
   }
 
-  async mount(name: string, containerId: string): Promise<string> {
+  async mount(name: string, containerId: string, use?: VolumeUse): Promise<string> {
     return this.locks.run(name, async () => {
       const volume = this.known(name);
       const users = this.mounted.get(name) ?? new Map<string, { path: string; count: number }>();
@@ -181,7 +181,10 @@ export class VolumeService implements Volumes {
       }
       users.set(containerId, { path, count: 1 });
       this.mounted.set(name, users);
-      this.publish(volume, 'mount', { container: containerId, destination: path });
+      this.publish(volume, 'mount', {
+        container: containerId,
+        ...(use ? { destination: use.destination, propagation: use.propagation, 'read/write': String(use.readWrite) } : {}),
+      });
       return path;
     });
   }

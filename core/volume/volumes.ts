@@ -20,6 +20,15 @@ export interface CreateVolumeRequest {
   readonly container?: string;
 }
 
+/** How a container sees a volume. */
+export interface VolumeUse {
+  /** In the container. */
+  readonly destination: string;
+  readonly readWrite: boolean;
+  /** '' when nobody chose one. */
+  readonly propagation: string;
+}
+
 export type VolumeFilters = ReadonlyMap<string, readonly string[]>;
 
 export interface Volumes {
@@ -34,8 +43,8 @@ export interface Volumes {
   /** Records that a container names it, from its create to its remove; survives restarts. */
   reference(name: string, containerId: string): Promise<void>;
   dereference(name: string, containerId: string): Promise<void>;
-  /** Host path of the content, for one start of a container. Pairs with `unmount`. */
-  mount(name: string, containerId: string): Promise<string>;
+  /** Host path of the content, for one start of a container. Pairs with `unmount`. `use` is what the event of the mount tells. */
+  mount(name: string, containerId: string, use?: VolumeUse): Promise<string>;
   unmount(name: string, containerId: string): Promise<void>;
   /** True when nothing was ever put in: a copy-up is due. */
   isEmpty(name: string, containerId: string): Promise<boolean>;
