@@ -7,7 +7,6 @@ import type { LogEntry, ReadLogs } from '../contracts/log.js';
 import type { Change } from '../contracts/storage.js';
 import { Tokens } from '../tokens.js';
 import { archivePath, exportRootfs, extractArchive, statPath } from './archive.js';
-import { changesOf } from './changes.js';
 import { commitContainer } from './commit.js';
 import { connectNetwork, disconnectNetwork } from './connect.js';
 import type { Container, EndpointRequest, Resources, RestartPolicy } from './container.js';
@@ -248,7 +247,7 @@ export class ContainerService implements Containers {
   }
 
   async changes(name: string): Promise<Change[]> {
-    return changesOf(this.room, this.room.store.get(name));
+    return this.room.layers.writableChanges(this.room.store.get(name).id);
   }
 
   async export(name: string): Promise<Readable> {
@@ -286,7 +285,8 @@ export class ContainerService implements Containers {
     if (!known) {
       if (!options.force) throw noSuchContainer(name);
       // What is left of a container that nobody remembers.
-      await this.room.networks.leave(network, name, { force: true });
+      const left = await this.room.networks.leave(network, name, { force: true });
+      if (!left) throw new EngineError('not-found', `endpoint ${name} not found`);
       return;
     }
     await this.locked(known.id, (container) => disconnectNetwork(this.room, network, container, options));

@@ -198,16 +198,17 @@ export class NetworkService implements Networks {
     });
   }
 
-  async leave(name: string, containerId: string, options?: { force?: boolean }): Promise<void> {
+  async leave(name: string, containerId: string, options?: { force?: boolean }): Promise<boolean> {
     const { network } = this.room.lookUp(name);
-    await this.locks.run(`container ${containerId}`, async () => {
+    return this.locks.run(`container ${containerId}`, async () => {
       const sandbox = this.room.sandboxes.get(containerId);
       const endpoint = sandbox?.endpointIn(network.id);
       if (!sandbox || !endpoint) {
-        if (options?.force) return;
+        if (options?.force) return false;
         throw new EngineError('forbidden', `container ${containerId} is not connected to network ${network.name}`);
       }
       await takeOut(this.room, sandbox, endpoint, true);
+      return true;
     });
   }
 

@@ -108,7 +108,8 @@ export interface Networks {
   closeSandbox(containerId: string): Promise<void>;
   /** Joins one more network; the sandbox is open. Undone whole on failure. */
   join(network: string, request: JoinRequest): Promise<EndpointState>;
-  leave(network: string, containerId: string, options?: { force?: boolean }): Promise<void>;
+  /** Whether there was anything to leave; without `force`, not to be on it is `forbidden`. */
+  leave(network: string, containerId: string, options?: { force?: boolean }): Promise<boolean>;
   /** Endpoints of one container by network name, from memory. */
   endpointsOf(containerId: string): Readonly<Record<string, EndpointState>>;
   sandboxOf(containerId: string): { id: string; path: string } | undefined;

@@ -126,7 +126,19 @@ export const container = (change: Partial<Container> = {}): Container => ({
   args: ['-c', 'sleep 1'],
   config: config(),
   hostConfig: hostConfig(),
-  endpointRequests: {},
+  // As a create without any word about networks leaves it.
+  endpointRequests: {
+    bridge: {
+      ipv4Address: '',
+      ipv6Address: '',
+      linkLocalIps: [],
+      aliases: [],
+      links: [],
+      macAddress: '',
+      driverOptions: {},
+      gatewayPriority: 0,
+    },
+  },
   storageDriver: 'overlay2',
   runtime: 'native',
   mounts: [],

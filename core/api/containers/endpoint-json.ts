@@ -53,12 +53,7 @@ export function networksJson(view: ContainerView, lookup: NetworkLookup): Record
     networks[name] = endpointJson(state, requests[name] ?? requests[state.networkId], state.networkId);
     ids.add(state.networkId);
   }
-  const wanted = Object.keys(requests);
-  const { networkMode } = container.hostConfig;
-  if (wanted.length === 0 && ids.size === 0 && networkMode !== '' && !networkMode.startsWith('container:')) {
-    wanted.push(networkMode === 'default' ? 'bridge' : networkMode);
-  }
-  for (const name of wanted) {
+  for (const name of Object.keys(requests)) {
     const network = lookup.find(name);
     if (network ? ids.has(network.id) : networks[name] !== undefined) continue;
     const shown = network?.name ?? name;
