@@ -1,4 +1,5 @@
 import type { Digest } from '../contracts/ids.js';
+import { familiarForm, parseReference } from '../content/reference.js';
 import type { Container, ContainerConfig } from './container.js';
 import type { CommitContainer } from './containers.js';
 import type { ContainerRoom } from './room.js';
@@ -33,7 +34,7 @@ export async function commitContainer(room: ContainerRoom, container: Container,
   } finally {
     if (pause) await live.task.resume();
   }
-  const reference = request.repository === '' ? '' : `${request.repository}:${request.tag || 'latest'}`;
+  const reference = request.repository === '' ? '' : familiarForm(parseReference(`${request.repository}:${request.tag || 'latest'}`));
   room.publish(container, 'commit', { comment: request.comment, imageID: id, imageRef: reference });
   return id;
 }

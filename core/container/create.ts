@@ -1,5 +1,6 @@
 import { hostname as osHostname } from 'node:os';
-import { invalid, isKind, messageOf } from '../contracts/errors.js';
+import { formatPlatform, normalizePlatform, parsePlatform, platformRank } from '../content/platform.js';
+import { EngineError, invalid, isKind, messageOf } from '../contracts/errors.js';
 import { newId } from '../contracts/ids.js';
 import type { DriverKind } from '../contracts/manifest.js';
 import type { Image } from '../image/images.js';
@@ -28,6 +29,7 @@ import { validateConfig, validateHostConfig } from './validate.js';
 /** Checks a request whole, then makes the container: its volumes, its writable layer, its record. On failure nothing of it is left. */
 export async function createContainer(room: ContainerRoom, request: CreateContainer): Promise<{ id: string; warnings: string[] }> {
   const image = room.images.resolve(request.config.image);
+  if (request.platform !== '') checkPlatform(image, request);
   const id = newId();
   const name = request.name === '' ? randomName((taken) => room.store.nameTaken(taken)) : checkName(request.name);
 
@@ -187,6 +189,18 @@ async function checkDrivers(room: ContainerRoom, host: HostConfig): Promise<void
     if (isKind(error, 'not-found')) throw invalid(`logger: no log driver named '${host.logDriver}' is registered`, error);
     throw error;
   }
+}
+
+/** Docker's words and kind: a client that reads them asks for a pull of the right one. */
+function checkPlatform(image: Image, request: CreateContainer): void {
+  const actual = { os: image.os, architecture: image.architecture, variant: image.variant };
+  const wanted = parsePlatform(request.platform);
+  if (image.architecture === '' || platformRank(wanted, actual) !== undefined) return;
+  const [is, asked] = [formatPlatform(normalizePlatform(actual)), formatPlatform(wanted)];
+  throw new EngineError(
+    'not-found',
+    `image with reference ${request.config.image} was found but its platform (${is}) does not match the specified platform (${asked})`,
+  );
 }
 
 function platformWarning(room: ContainerRoom, image: Image): string[] {

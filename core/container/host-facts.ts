@@ -25,6 +25,8 @@ export interface HostFacts {
   readonly oomKillDisable: boolean;
   readonly apparmor: boolean;
   readonly seccomp: boolean;
+  /** POSIX message queues are mounted at /dev/mqueue. */
+  readonly mqueue: boolean;
 }
 
 const exists = (path: string): Promise<boolean> =>
@@ -72,5 +74,6 @@ export async function readHostFacts(): Promise<HostFacts> {
     oomKillDisable: !v2 && (await v1('memory/memory.oom_control')),
     apparmor: (await text('/sys/module/apparmor/parameters/enabled')).startsWith('Y'),
     seccomp: /^Seccomp:/m.test(status),
+    mqueue: await exists('/dev/mqueue'),
   };
 }

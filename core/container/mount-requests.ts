@@ -77,7 +77,7 @@ export function parseBind(spec: string, volumeDriver: string): MountDraft {
       name: source,
       destination,
       driver: volumeDriver === '' ? 'local' : volumeDriver,
-      mode: mode === '' ? 'z' : mode,
+      mode: mode === '' && source !== '' ? 'z' : mode,
       readWrite: options.readWrite,
       anonymous: source === '',
       noCopy: options.noCopy,
@@ -243,7 +243,6 @@ export function parseVolumesFrom(spec: string): { container: string; mode: strin
 
 export const inheritedMount = (point: MountPoint, mode: string): MountPoint => ({
   ...point,
-  // What another container made anonymously is not this one's to remove.
-  anonymous: false,
+  mode: '',
   readWrite: point.readWrite && !mode.split(',').includes('ro'),
 });

@@ -23,8 +23,8 @@ export interface MountInput {
   readonly shmSize: number;
   /** Where /dev/shm comes from: a tmpfs of its own, a host folder, or nowhere. */
   readonly shm: { readonly kind: 'own' } | { readonly kind: 'bind'; readonly path: string } | { readonly kind: 'none' };
-  /** /dev/mqueue of the host, for the host's IPC namespace. */
-  readonly hostMqueue: boolean;
+  /** /dev/mqueue in the host's IPC namespace: the host's own, where it has one. */
+  readonly hostMqueue: 'shown' | 'none' | undefined;
   /** /proc of another pid namespace is mounted anew; nothing else depends on it. */
   readonly initPath: string;
 }
@@ -63,7 +63,8 @@ export function ociMounts(input: MountInput): OciMount[] {
     base.push({ destination: '/dev/shm', type: 'bind', source: input.shm.path, options: ['rbind', 'rprivate'] });
   }
   let mounts = base.filter(({ destination }) => !own.has(destination) && !(own.has('/dev') && destination.startsWith('/dev/')));
-  if (input.hostMqueue) {
+  if (input.hostMqueue === 'none') mounts = mounts.filter(({ destination }) => destination !== '/dev/mqueue');
+  if (input.hostMqueue === 'shown') {
     mounts = mounts.map((mount) =>
       mount.destination === '/dev/mqueue'
         ? { destination: '/dev/mqueue', type: 'bind', source: '/dev/mqueue', options: ['rbind', 'nosuid', 'noexec', 'nodev'] }

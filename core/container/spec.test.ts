@@ -24,6 +24,7 @@ const facts: HostFacts = {
   oomKillDisable: false,
   apparmor: true,
   seccomp: true,
+  mqueue: true,
 };
 
 const build = (own: Partial<ContainerConfig> = {}, host: Partial<HostConfig> = {}, input: Partial<SpecInput> = {}): OciSpec =>

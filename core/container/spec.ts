@@ -92,7 +92,7 @@ export function buildSpec(input: SpecInput): OciSpec {
       readonlyRootfs: hostConfig.readonlyRootfs,
       shmSize: hostConfig.shmSize,
       shm: input.shm,
-      hostMqueue: input.ipc === 'host',
+      hostMqueue: input.ipc === 'host' ? (facts.mqueue ? 'shown' : 'none') : undefined,
       initPath: input.initPath,
     }),
     annotations: hostConfig.annotations,
