@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
 import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
-import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
+import type { FastifyInstance, FastifyRequest, FastifySchemaCompiler } from 'fastify';
 import { invalid } from '../contracts/errors.js';
 import { limits } from './limits.js';
 import type { Schema } from './json-schema.js';
@@ -13,14 +12,16 @@ import { parseStrictJson, type Json } from './strict-json.js';
  */
 export function readBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(/^application\/json\s*(;|$)/i, { parseAs: 'string', bodyLimit: limits.jsonBody }, (_request, body, done) => {
-    try {
-      const source = body.toString();
-      done(null, source.trim() === '' ? undefined : parseStrictJson(source));
-    } catch (error) {
-      done(error as Error);
-    }
-  });
+  app.addContentTypeParser(
+    /^application\/json\s*(;|$)/i,
+    { parseAs: 'string', bodyLimit: limits.jsonBody },
+    async (_request: FastifyRequest, body: string) => {
+      if (body.trim() === '') return undefined;
+      const value = parseStrictJson(body);
+      if (!compiler) await loadCompiler();
+      return value;
+    },
+  );
   readStreams(app);
 }
 
@@ -38,10 +39,10 @@ function readStreams(app: FastifyInstance): void {
 
 let compiler: Ajv | undefined;
 
-/** Loaded when the first body comes: a daemon that starts for a `ps` needs none. */
-function loadCompiler(): Ajv {
-  const { Ajv: AjvClass } = createRequire(import.meta.url)('ajv') as typeof import('ajv');
-  return new AjvClass({ strict: false, allErrors: false, coerceTypes: false, useDefaults: false, removeAdditional: false });
+/** Called when the first body is read: a daemon that starts for a `ps` needs none. */
+async function loadCompiler(): Promise<void> {
+  const { Ajv: AjvClass } = await import('ajv');
+  compiler ??= new AjvClass({ strict: false, allErrors: false, coerceTypes: false, useDefaults: false, removeAdditional: false });
 }
 
 /** Compiles a schema when its route is first used: a hundred at start would cost a tenth of a second. */
@@ -54,7 +55,8 @@ export const compileBodySchema: FastifySchemaCompiler<Schema> = ({ schema, httpP
     if (data === null || data === undefined) {
       return optional ? { value: {} } : { error: invalid('invalid JSON: got EOF while reading request body') };
     }
-    validate ??= (compiler ??= loadCompiler()).compile(schema);
+    if (!compiler) throw new Error('a body reached its schema before what checks it was loaded');
+    validate ??= compiler.compile(schema);
     try {
       const value = canonical(data as Json, schema, '');
       return validate(value) ? { value } : { error: invalid(`invalid JSON: ${explain(validate.errors?.[0])}`) };
