@@ -1,11 +1,11 @@
 import type { Logger } from '@gantry/core/contracts/manifest.js';
-import pino from 'pino';
 
 /** The daemon's log on standard error: one line an entry, as text for a person or JSON for a collector. */
-export function openLog(level: string, format: string): Logger {
+export async function openLog(level: string, format: string): Promise<Logger> {
   const known = ['debug', 'info', 'warn', 'error', 'fatal'];
   const chosen = known.includes(level) ? level : 'info';
   if (format === 'json') {
+    const { pino } = await import('pino');
     const log = pino({ level: chosen, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
     return {
       debug: (message, fields) => log.debug(fields ?? {}, message),

@@ -1,0 +1,81 @@
+import 'reflect-metadata';
+import { messageOf } from '@gantry/core/contracts/errors.js';
+import { version } from '../version.js';
+import { type DaemonConfig, loadConfig } from './config.js';
+import { startEngine } from './compose.js';
+import { Lifecycle } from './lifecycle.js';
+import { openLog } from './log.js';
+import { usage } from './options.js';
+
+function fail(message: string): never {
+  process.stderr.write(`gantryd: ${message}\n`);
+  process.exit(1);
+}
+
+function readConfig(): DaemonConfig {
+  try {
+    const config = loadConfig(process.argv.slice(2));
+    if (config === 'help') {
+      process.stdout.write(usage());
+      process.exit(0);
+    }
+    if (config === 'version') {
+      process.stdout.write(`Gantry version ${version}\n`);
+      process.exit(0);
+    }
+    return config;
+  } catch (error) {
+    return fail(messageOf(error));
+  }
+}
+
+const config = readConfig();
+if (config.validate) {
+  process.stdout.write('configuration OK\n');
+  process.exit(0);
+}
+if (process.getuid?.() !== 0) fail('the engine needs root: it mounts, makes namespaces and writes cgroups');
+process.umask(0o077);
+
+const log = await openLog(config.logLevel, config.logFormat);
+const lifecycle = new Lifecycle(log);
+
+// The records and the shims are made so that a death at any point is safe; going on with a broken invariant is not.
+process.on('uncaughtException', (error) => {
+  log.error('uncaught exception', { error: error.stack ?? error.message });
+  process.exit(70);
+});
+process.on('unhandledRejection', (error) =>
+  log.error('a promise was rejected and nobody took it', {
+    error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  }),
+);
+
+let stopping = false;
+async function stop(signal: string): Promise<void> {
+  if (stopping) {
+    log.warn('a second signal: leaving at once', { signal });
+    process.exit(1);
+  }
+  stopping = true;
+  log.info('stopping; containers go on', { signal });
+  const tooLong = setTimeout(() => {
+    log.error('stopping took too long', { seconds: config.settings.shutdownTimeout });
+    process.exit(1);
+  }, config.settings.shutdownTimeout * 1000);
+  await lifecycle.stop();
+  clearTimeout(tooLong);
+  process.exit(0);
+}
+process.on('SIGTERM', () => void stop('SIGTERM'));
+process.on('SIGINT', () => void stop('SIGINT'));
+process.on('SIGHUP', () => log.warn('reloading the configuration is not implemented yet; restart the daemon, containers go on'));
+process.on('SIGPIPE', () => {});
+
+try {
+  await startEngine(config, lifecycle, log);
+} catch (error) {
+  log.debug('the start failed', { error: error instanceof Error ? (error.stack ?? '') : '' });
+  await lifecycle.stop();
+  fail(messageOf(error));
+}
