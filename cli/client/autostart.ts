@@ -49,9 +49,11 @@ export const startEngine = async (failure: ConnectionError, endpoint: Endpoint):
   }
 };
 
-/** The daemon beside this program: in the tree it was built in, or in the one it was installed to. */
+/** The daemon beside this program: this file is compiled, a source, or a part of the bundle. */
 const enginePath = (): string => {
-  const candidates = ['../../bin/gantryd', '../bin/gantryd'].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const candidates = ['../../bin/gantryd', '../bin/gantryd', '../../../bin/gantryd'].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  );
   for (const path of candidates) {
     try {
       accessSync(path, constants.X_OK);

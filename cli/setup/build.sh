@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles the native layer and the TypeScript; does nothing where nothing changed.
+# Compiles the native layer and the TypeScript and bundles the programs; does nothing where nothing changed.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH="$PWD/node_modules/.bin:$PATH"
@@ -13,3 +13,12 @@ if ! (cd native && cmake-js compile >build/build.log 2>&1); then
   exit 1
 fi
 tsc -b
+
+bundle=cli/dist/bundle/gantryd/main.js
+stale=""
+[ -f "$bundle" ] || stale=1
+for input in cli/setup/bundle.mjs package-lock.json core/dist drivers/dist plugins/dist native/dist cli/dist; do
+  [ ! -d "$input" ] || input=$input/tsconfig.tsbuildinfo
+  if [ "$input" -nt "$bundle" ]; then stale=1; fi
+done
+[ -z "$stale" ] || node cli/setup/bundle.mjs

@@ -1,0 +1,56 @@
+// Joins what tsc made of the two programs, with the packages that they use, into few files: a process that reads two hundred
+// files at its start spends most of the start on finding them.
+import { copyFileSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
+
+const dist = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist');
+
+/**
+ * oclif loads all of itself at once, for plugins and help pages that `gantry` does without. Its modules are CommonJS as tsc
+ * writes it, with a name for each import that is used nowhere else; here each use becomes the `require` itself, so that a
+ * module runs when it is first needed.
+ */
+const lateRequires = {
+  name: 'late-requires',
+  transform: {
+    filter: { id: /@oclif[/\\]core[/\\]lib[/\\].*\.js$/ },
+    handler(code) {
+      const imports = [...code.matchAll(/^const (\w+_\d+) = ((?:__importDefault|__importStar)\()?require\(("[^"]+")\)\)?;$/gm)];
+      let late = code;
+      for (const [line, name, wrapper = '', module] of imports) {
+        const call = wrapper === '' ? `require(${module})` : `${wrapper}require(${module}))`;
+        late = late.replace(line, '').replaceAll(new RegExp(`\\b${name}\\b`, 'g'), () => call);
+      }
+      return { code: late, map: null };
+    },
+  },
+};
+
+/**
+ * The program's `main.js` stays as it is: it switches Node's compile cache on before the part beside it, the bundle, is read.
+ * Made beside the old one and put in its place at once, since the program may be started at any moment.
+ */
+async function bundle(name, folder, part, output) {
+  const made = join(dist, 'bundle', `.${name}.${process.pid}`);
+  const old = `${made}.old`;
+  const place = join(dist, 'bundle', name);
+  try {
+    const build = await rolldown({ input: join(folder, `${part}.js`), platform: 'node', plugins: [lateRequires] });
+    await build.write({ dir: made, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name].js', ...output });
+    await build.close();
+    copyFileSync(join(folder, 'main.js'), join(made, 'main.js'));
+    mkdirSync(place, { recursive: true });
+    renameSync(place, old);
+    renameSync(made, place);
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+    rmSync(old, { recursive: true, force: true });
+  }
+}
+
+// One command loads its own part alone.
+await bundle('gantry', dist, 'program', {});
+// A daemon that is built anew while it runs must not load a part of its successor: all of it is read at the start.
+await bundle('gantryd', join(dist, 'gantryd'), 'daemon', { codeSplitting: false });
