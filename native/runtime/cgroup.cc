@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -230,8 +231,17 @@ std::vector<pid_t> Cgroups::processes() const {
 }
 
 void Cgroups::signal_all(int signal) const {
+  std::vector<std::pair<pid_t, UniqueFd>> held;
   for (pid_t pid : processes()) {
-    if (::kill(pid, signal) != 0 && errno != ESRCH) throw_errno("signal process " + std::to_string(pid));
+    if (UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); fd) held.emplace_back(pid, std::move(fd));
+  }
+  // Listed again now that it cannot be another's number any more: only then is it one of ours.
+  auto still = processes();
+  for (const auto& [pid, fd] : held) {
+    if (std::find(still.begin(), still.end(), pid) == still.end()) continue;
+    if (::syscall(SYS_pidfd_send_signal, fd.get(), signal, nullptr, 0) != 0 && errno != ESRCH) {
+      throw_errno("signal process " + std::to_string(pid));
+    }
   }
 }
 
@@ -303,35 +313,53 @@ void Cgroups::remove() const {
   for (const auto& dir : dirs_) remove_tree(dir.path);
 }
 
+bool Cgroups::used(const std::string& dir) const {
+  try {
+    return v2_ ? read_control(dir, "cgroup.events").find("populated 0") == std::string::npos
+               : !read_control(dir, "cgroup.procs").empty();
+  } catch (const SysError& e) {
+    if (e.err() == ENOENT) return false;
+    throw;
+  }
+}
+
+void Cgroups::refuse_if_used() const {
+  std::string dir = process_dir();
+  if (!dir.empty() && used(dir)) throw InvalidInput("container's cgroup is not empty: " + dir);
+}
+
 void Cgroups::create() const {
-  for (const auto& dir : dirs_) {
-    if (v2_) {
-      create_v2(dir);
-      continue;
-    }
-    if (::mkdir(dir.path.c_str(), 0755) == 0) {
-      if (dir.controller != "cpuset") continue;
-    } else if (errno == EEXIST) {
-      if (!read_control(dir.path, "cgroup.procs").empty()) {
-        throw InvalidInput("container's cgroup is not empty: " + dir.path);
+  std::size_t done = 0;
+  try {
+    for (; done < dirs_.size(); ++done) v2_ ? create_v2(dirs_[done]) : create_v1(dirs_[done]);
+  } catch (...) {
+    // Empty ones only, and nobody's processes are touched.
+    for (std::size_t i = 0; i < done; ++i) ::rmdir(dirs_[i].path.c_str());
+    throw;
+  }
+}
+
+void Cgroups::create_v1(const CgroupDir& dir) const {
+  if (::mkdir(dir.path.c_str(), 0755) == 0) {
+    if (dir.controller != "cpuset") return;
+  } else if (errno == EEXIST) {
+    if (used(dir.path)) throw InvalidInput("container's cgroup is not empty: " + dir.path);
+  } else if (errno != ENOENT) {
+    throw_errno("mkdir", dir.path);
+  }
+  // From the top, since a new cpuset has no processors until it is given its parent's.
+  std::size_t root = kRoot.size() + 1 + dir.controller.size();
+  for (std::size_t slash = dir.path.find('/', root); slash != std::string::npos;) {
+    std::size_t next = dir.path.find('/', slash + 1);
+    std::string level = dir.path.substr(0, next);
+    if (::mkdir(level.c_str(), 0755) != 0 && errno != EEXIST) throw_errno("mkdir", level);
+    if (dir.controller == "cpuset") {
+      std::string parent = level.substr(0, level.rfind('/'));
+      for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
+        if (read_control(level, file).empty()) write_control(level, file, read_control(parent, file));
       }
-    } else if (errno != ENOENT) {
-      throw_errno("mkdir", dir.path);
     }
-    // From the top, since a new cpuset has no processors until it is given its parent's.
-    std::size_t root = kRoot.size() + 1 + dir.controller.size();
-    for (std::size_t slash = dir.path.find('/', root); slash != std::string::npos;) {
-      std::size_t next = dir.path.find('/', slash + 1);
-      std::string level = dir.path.substr(0, next);
-      if (::mkdir(level.c_str(), 0755) != 0 && errno != EEXIST) throw_errno("mkdir", level);
-      if (dir.controller == "cpuset") {
-        std::string parent = level.substr(0, level.rfind('/'));
-        for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-          if (read_control(level, file).empty()) write_control(level, file, read_control(parent, file));
-        }
-      }
-      slash = next;
-    }
+    slash = next;
   }
 }
 

@@ -37,7 +37,9 @@ class Cgroups {
   /// Path of one v1 controller's or the "unified" directory; empty when the host has none.
   std::string path_of(const std::string& controller) const;
 
-  /// Makes the directories. Throws when one is there already with processes in it.
+  /// Throws when the container's cgroup is there already with processes in it: somebody else's.
+  void refuse_if_used() const;
+  /// Makes the directories. Throws as refuse_if_used() does; then those that it has made itself are gone again.
   void create() const;
   /// Applies limits. Limits of CPU time are left for apply_cpu_quota.
   void apply(const Resources& resources) const;
@@ -62,6 +64,8 @@ class Cgroups {
 
  private:
   std::string process_dir() const;
+  bool used(const std::string& dir) const;
+  void create_v1(const CgroupDir& dir) const;
   void create_v2(const CgroupDir& dir) const;
   void apply_v1(const Resources& resources) const;
   void apply_v2(const Resources& resources) const;

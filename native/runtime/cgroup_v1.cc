@@ -146,9 +146,12 @@ void Cgroups::apply_cpu_quota(const Resources& r) const {
   if (dir.empty()) throw InvalidInput("this host has no cgroup controller cpu");
   if (v2_) {
     if (r.cpu_quota || r.cpu_period) {
-      std::string value = r.cpu_quota && *r.cpu_quota > 0 ? std::to_string(*r.cpu_quota) : "max";
-      std::uint64_t period = r.cpu_period && *r.cpu_period ? *r.cpu_period : 100000;
-      write_control(dir, "cpu.max", value + " " + std::to_string(period));
+      // "QUOTA PERIOD" in one file: what is not asked for stays as it is.
+      std::string now = read_control(dir, "cpu.max");
+      std::string quota = now.substr(0, now.find(' ')), period = now.substr(now.find(' ') + 1);
+      if (positive(r.cpu_quota)) quota = *r.cpu_quota > 0 ? std::to_string(*r.cpu_quota) : "max";
+      if (positive(r.cpu_period)) period = std::to_string(*r.cpu_period);
+      write_control(dir, "cpu.max", quota + " " + period);
     }
     if (r.cpu_burst) write_control(dir, "cpu.max.burst", std::to_string(*r.cpu_burst));
     return;

@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "cgroup.h"
 #include "device_filter.h"
@@ -39,6 +40,13 @@ void enable_controllers(const std::string& dir) {
   }
 }
 
+/// 0 for "max".
+std::int64_t number_or_zero(const std::string& text) {
+  std::int64_t number = 0;
+  auto [end, err] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return err == std::errc() ? number : 0;
+}
+
 }  // namespace
 
 std::uint64_t cpu_weight(std::uint64_t shares) {
@@ -66,7 +74,7 @@ void Cgroups::create_v2(const CgroupDir& dir) const {
     std::string level = dir.path.substr(0, next);
     if (::mkdir(level.c_str(), 0755) != 0) {
       if (errno != EEXIST) throw_errno("mkdir", level);
-      if (next == std::string::npos && read_control(level, "cgroup.events").find("populated 0") == std::string::npos) {
+      if (next == std::string::npos && used(level)) {
         throw InvalidInput("container's cgroup is not empty: " + level);
       }
     }
@@ -81,7 +89,10 @@ void Cgroups::apply_v2(const Resources& r) const {
 
   if (positive(r.pids_limit)) write_control(dir, "pids.max", *r.pids_limit < 0 ? "max" : std::to_string(*r.pids_limit));
   if (positive(r.memory_swap)) {
-    std::string value = swap_max(*r.memory_swap, r.memory_limit.value_or(0));
+    std::int64_t memory = r.memory_limit.value_or(0);
+    // A change of the sum alone counts from the memory limit that is in force.
+    if (memory == 0 && *r.memory_swap != -1) memory = number_or_zero(read_control(dir, "memory.max"));
+    std::string value = swap_max(*r.memory_swap, memory);
     // Without swap accounting "none" and "unlimited" are both what is there.
     if (has_control(dir, "memory.swap.max") || (value != "max" && value != "0")) {
       write_control(dir, "memory.swap.max", value);

@@ -205,8 +205,10 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   state.cgroups = cgroups.dirs();
 
   Rollback rollback(context.root);
-  context.root.reserve(id);
+  UniqueFd lock = context.root.reserve(id);
   rollback.reserved(id);
+  // Before they are recorded: what is recorded is killed by `delete --force`.
+  cgroups.refuse_if_used();
   // Recorded before they exist, so that `delete --force` finds them if we do not live to the end.
   std::string config = std::exchange(state.config, "");
   context.root.announce(state);
@@ -215,8 +217,8 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.wait_for_go = options.direct;
   plan.hook_state = state_document(state, "creating", false);
 
-  rollback.has_cgroups(cgroups);
   cgroups.create();
+  rollback.has_cgroups(cgroups);
   cgroups.apply(plan.spec.resources);
   plan.cgroup_tasks = cgroups.open_tasks();
   plan.cgroups = cgroups.dirs();
@@ -229,7 +231,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   int flags = prepare_namespaces(plan);
   bool in_user_namespace = !plan.join.empty() && plan.join.front().first == CLONE_NEWUSER;
   auto start = in_user_namespace ? spawn_in_user_namespace : spawn;
-  plan.not_for_init = {created.sync.get()};
+  plan.not_for_init = {created.sync.get(), lock.get()};
   if (unified) plan.not_for_init.push_back(unified.get());
   created.init = start(plan, flags, unified.get(), container_init);
   rollback.has_init(created.init);

@@ -98,6 +98,16 @@ void set_scheduling(const Process& process) {
   if (::syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) throw_errno("error setting scheduler");
 }
 
+void set_affinity(const std::vector<unsigned>& processors) {
+  if (processors.empty()) return;
+  constexpr unsigned kBits = 8 * sizeof(unsigned long);
+  std::vector<unsigned long> mask(kMaxProcessors / kBits);
+  for (unsigned n : processors) mask[n / kBits] |= 1ul << n % kBits;
+  if (::syscall(SYS_sched_setaffinity, 0, mask.size() * sizeof(unsigned long), mask.data()) != 0) {
+    throw_errno("set CPU affinity");
+  }
+}
+
 void set_exec_label(const Plan& plan) {
   const auto& process = plan.process;
   if (!process.selinux_label.empty()) {

@@ -12,6 +12,8 @@ void set_up_keyring(const Plan& plan);
 void set_rlimits(const std::vector<Rlimit>& limits);
 /// How the kernel schedules it and its disk accesses.
 void set_scheduling(const Process& process);
+/// The processors that this process may run on; does nothing for none.
+void set_affinity(const std::vector<unsigned>& processors);
 /// AppArmor profile or SELinux label for the next exec; throws when the kernel has none.
 void set_exec_label(const Plan& plan);
 /// Throws when a label is asked for that this kernel cannot give.

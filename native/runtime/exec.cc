@@ -149,6 +149,7 @@ int exec_command(const Context& context, const CommandLine& line) {
   plan.cgroups = cgroups.dirs();
   UniqueFd unified = cgroups.open_unified();
 
+  set_affinity(plan.process.affinity_initial);
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   UniqueFd init = open_init(state);
   if (!init) throw InvalidInput("cannot exec in a stopped container");

@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,12 +19,16 @@ namespace {
 
 /// A user namespace that exists only for its mappings.
 UniqueFd user_namespace(const Plan& plan, const std::vector<IdMapping>& uids, const std::vector<IdMapping>& gids) {
+  pid_t parent = ::getpid();
   struct clone_args args = {};
   args.flags = CLONE_NEWUSER;
   args.exit_signal = SIGCHLD;
   pid_t pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
   if (pid < 0) throw_errno("make a user namespace for an id-mapped mount");
   if (pid == 0) {
+    // It is in no cgroup of the container, so nobody would find it if we were killed.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (::getppid() != parent) ::_exit(1);
     for (;;) ::pause();
   }
   Child holder(pid, UniqueFd());

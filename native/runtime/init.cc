@@ -227,6 +227,8 @@ void exec_init(Plan& plan) {
     UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root) throw_errno("open", "/");
     if (plan.process.terminal) set_up_console(root.get(), plan, false);
+    // After the cgroup, whose cpuset may have taken it back.
+    set_affinity(plan.process.affinity_final);
     std::string program = take_identity(plan);
     auto argv = pointers(plan.process.args), env = pointers(plan.process.env);
     default_signals();

@@ -164,16 +164,21 @@ int kill_command(const Context& context, const CommandLine& line) {
 int delete_command(const Context& context, const CommandLine& line) {
   const std::string& id = line.arguments()[0];
   bool force = line.has("force");
+  UniqueFd lock;
+  try {
+    lock = context.root.lock(id, std::chrono::seconds(10));
+  } catch (const NoSuchContainer&) {
+    if (force) return 0;
+    throw;
+  }
   State state;
   try {
     state = context.root.load(id);
   } catch (const NoSuchContainer&) {
-    check_id(id);
+    if (!force) throw;
     // A folder without a record is what a creation leaves that was killed in its first moments: nothing else was made.
-    struct stat st;
-    if (force && ::lstat(context.root.folder(id).c_str(), &st) == 0) context.root.remove(id);
-    if (force) return 0;
-    throw;
+    context.root.remove(id);
+    return 0;
   }
   Status status = status_of(context.root, state);
   if (!force && status != Status::kStopped && status != Status::kCreated) {

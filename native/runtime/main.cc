@@ -136,6 +136,11 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
     usage(stdout);
     return 0;
   }
+  if (std::string rootless = global.value("rootless"); rootless == "true") {
+    throw InvalidInput("rootless containers are not implemented");
+  } else if (!rootless.empty() && rootless != "auto" && rootless != "false") {
+    throw UsageError("invalid value \"" + rootless + "\" for flag --rootless: true, false or auto");
+  }
   if (global.has("systemd-cgroup")) throw InvalidInput("the systemd cgroup driver is not implemented");
   for (const auto& command : commands()) {
     if (rest[0] != command.name) continue;

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <charconv>
+
 #include "gantry/error.h"
 #include "gantry/fd.h"
 
@@ -98,6 +100,33 @@ std::vector<Hook> parse_hooks(const Json& json) {
 
 }  // namespace
 
+std::vector<unsigned> parse_cpu_list(const Json& json) {
+  std::vector<unsigned> all;
+  if (!json.present()) return all;
+  std::string text = json.string();
+  const char* at = text.data();
+  const char* end = at + text.size();
+  auto number = [&] {
+    unsigned n = 0;
+    auto [next, err] = std::from_chars(at, end, n);
+    if (err != std::errc() || n >= kMaxProcessors) json.refuse("a list of processors such as \"0-3,7\"");
+    at = next;
+    return n;
+  };
+  while (!text.empty()) {
+    unsigned first = number(), last = first;
+    if (at != end && *at == '-') {
+      ++at;
+      last = number();
+    }
+    if (last < first) json.refuse("a list of processors such as \"0-3,7\"");
+    for (unsigned n = first; n <= last; ++n) all.push_back(n);
+    if (at == end) break;
+    if (*at++ != ',') json.refuse("a list of processors such as \"0-3,7\"");
+  }
+  return all;
+}
+
 Process parse_process(const Json& json) {
   Process p;
   p.terminal = json["terminal"].boolean_or(false);
@@ -138,6 +167,8 @@ Process parse_process(const Json& json) {
   p.selinux_label = json["selinuxLabel"].string_or("");
   if (auto io = json["ioPriority"]; io.present()) p.io_priority = parse_io_priority(io);
   if (auto scheduler = json["scheduler"]; scheduler.present()) p.scheduler = parse_scheduler(scheduler);
+  p.affinity_initial = parse_cpu_list(json["execCPUAffinity"]["initial"]);
+  p.affinity_final = parse_cpu_list(json["execCPUAffinity"]["final"]);
   return p;
 }
 

@@ -61,6 +61,8 @@ struct Process {
   std::optional<Scheduler> scheduler;
   /// ioprio_set(2) value.
   std::optional<int> io_priority;
+  /// Processors of an exec while it joins, and of its program; empty: as they are.
+  std::vector<unsigned> affinity_initial, affinity_final;
 };
 
 struct MountSpec {
@@ -137,6 +139,9 @@ struct Spec {
   const NamespaceSpec* find_namespace(int flag) const;
 };
 
+/// Highest number of processors that Linux can be built for, and more.
+inline constexpr unsigned kMaxProcessors = 8192;
+
 /// Largest config.json that is read.
 inline constexpr std::size_t kMaxConfigBytes = 16u << 20;
 
@@ -145,6 +150,9 @@ Spec parse_spec(std::string_view text);
 
 /// An OCI `process` object, as exec takes it.
 Process parse_process(const Json& json);
+
+/// Numbers out of a list such as "0-3,7"; throws InvalidInput naming the field.
+std::vector<unsigned> parse_cpu_list(const Json& json);
 
 std::vector<IdMapping> parse_mappings(const Json& json);
 

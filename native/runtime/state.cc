@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "gantry/error.h"
 #include "json.h"
@@ -85,21 +87,52 @@ void check_id(const std::string& id) {
   if (!ok) throw InvalidInput("invalid container id format: " + (id.empty() ? "the id is empty" : id));
 }
 
-void StateRoot::reserve(const std::string& id) const {
+UniqueFd StateRoot::reserve(const std::string& id) const {
   std::string dir = folder(id);
-  if (::mkdir(dir.c_str(), 0711) == 0) return;
-  if (errno == ENOENT) {
+  // Nobody else's: exec.fifo, which a container's user must be able to write, is reached by descriptor.
+  int made = ::mkdir(dir.c_str(), 0700);
+  if (made != 0 && errno == ENOENT) {
     for (std::size_t slash = path_.find('/', 1);; slash = path_.find('/', slash + 1)) {
       std::string level = path_.substr(0, slash);
-      if (::mkdir(level.c_str(), slash == std::string::npos ? 0711 : 0755) != 0 && errno != EEXIST) {
+      if (::mkdir(level.c_str(), slash == std::string::npos ? 0700 : 0755) != 0 && errno != EEXIST) {
         throw_errno("mkdir", level);
       }
       if (slash == std::string::npos) break;
     }
-    if (::mkdir(dir.c_str(), 0711) == 0) return;
+    made = ::mkdir(dir.c_str(), 0700);
   }
-  if (errno == EEXIST) throw InvalidInput("container with given ID already exists");
-  throw_errno("mkdir", dir);
+  if (made != 0) {
+    if (errno == EEXIST) throw InvalidInput("container with given ID already exists");
+    throw_errno("mkdir", dir);
+  }
+  UniqueFd fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st;
+  if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(fd.get(), &st) != 0 || st.st_nlink == 0) {
+    throw InvalidInput("the container was deleted while it was created");
+  }
+  return fd;
+}
+
+UniqueFd StateRoot::lock(const std::string& id, std::chrono::milliseconds limit) const {
+  check_id(id);
+  UniqueFd fd(::open(folder(id).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) throw NoSuchContainer();
+    throw_errno("open", folder(id));
+  }
+  auto end = std::chrono::steady_clock::now() + limit;
+  auto pause = std::chrono::microseconds(200);
+  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) throw_errno("lock", folder(id));
+    if (std::chrono::steady_clock::now() > end) throw InvalidInput("the container is being created or deleted");
+    std::this_thread::sleep_for(pause);
+    pause = std::min(pause * 2, std::chrono::microseconds(20000));
+  }
+  struct stat st;
+  if (::fstat(fd.get(), &st) != 0) throw_errno("stat", folder(id));
+  if (st.st_nlink == 0) throw NoSuchContainer();
+  return fd;
 }
 
 void StateRoot::announce(const State& state) const {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -44,8 +45,12 @@ class StateRoot {
   explicit StateRoot(std::string path) : path_(std::move(path)) {}
   const std::string& path() const { return path_; }
   std::string folder(const std::string& id) const { return path_ + "/" + id; }
-  /// Makes the folder of a new container; throws when the id is taken.
-  void reserve(const std::string& id) const;
+  /// Makes the folder of a new container and locks it; throws when the id is taken. Whoever creates holds the lock
+  /// until the end, and loses it by dying, so a deletion never meets a creation half-way.
+  UniqueFd reserve(const std::string& id) const;
+  /// Locks the folder of a container that is there, waiting up to `limit` for whoever creates or deletes it. Throws
+  /// NoSuchContainer when there is none, or none any more.
+  UniqueFd lock(const std::string& id, std::chrono::milliseconds limit) const;
   /// Records what is about to be made, without the configuration, so that it is found again if we do not live on.
   void announce(const State& state) const;
   void save(const State& state) const;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <string_view>
@@ -26,6 +27,17 @@ std::string dotted(std::string name) {
   return name;
 }
 
+/// A namespace that is joined by a path may well be the host's.
+bool is_own(const NamespaceSpec& ns) {
+  if (ns.path.empty()) return false;
+  const char* own = ns.flag == CLONE_NEWNET   ? "/proc/self/ns/net"
+                    : ns.flag == CLONE_NEWIPC ? "/proc/self/ns/ipc"
+                                              : "/proc/self/ns/uts";
+  struct stat a, b;
+  if (::stat(ns.path.c_str(), &a) != 0 || ::stat(own, &b) != 0) throw_errno("stat namespace", ns.path);
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 }  // namespace
 
 void check_sysctls(const Spec& spec) {
@@ -33,7 +45,7 @@ void check_sysctls(const Spec& spec) {
     std::string name = dotted(raw);
     auto own = [&](int flag) {
       const auto* ns = spec.find_namespace(flag);
-      if (!ns) throw InvalidInput("sysctl \"" + raw + "\" is not allowed in the host's namespace");
+      if (!ns || is_own(*ns)) throw InvalidInput("sysctl \"" + raw + "\" is not allowed in the host's namespace");
     };
     if (name.find("..") != std::string::npos) throw InvalidInput("sysctl \"" + raw + "\" is not a name");
     if (std::find(std::begin(kIpc), std::end(kIpc), name) != std::end(kIpc) || starts_with(name, "fs.mqueue.")) {

@@ -105,6 +105,81 @@ if (missing) {
       }
     });
 
+    it('neither kills nor removes what is in a cgroup that it was given by mistake', () => {
+      inBundle((folder) => {
+        const oci = (...args: string[]) =>
+          spawnSync(gantry, ['--root', join(folder, 'state'), ...args], { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+        writeFileSync(join(folder, 'config.json'), JSON.stringify(specFor(folder, ['sleep', '100'])));
+        // No pipe of ours goes into a container that outlives the call.
+        const words = ['--root', join(folder, 'state'), 'create', '-b', folder, '--pid-file', join(folder, 'pid'), 'c'];
+        expect(spawnSync(gantry, words, { stdio: 'ignore' }).status).toBe(0);
+        const pid = readFileSync(join(folder, 'pid'), 'utf8');
+        const second = oci('create', '-b', folder, 'second');
+        expect(second.status).toBe(1);
+        expect(second.stderr).toContain('cgroup is not empty');
+        oci('delete', '--force', 'second');
+        expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).not.toContain(') Z');
+        expect(existsSync(join(folder, 'state/second'))).toBe(false);
+        expect(JSON.parse(spawnSync(gantry, ['--root', join(folder, 'state'), 'state', 'c'], { encoding: 'utf8' }).stdout)).toMatchObject({
+          status: 'created',
+        });
+      });
+    });
+
+    it('deletes by force while it creates: either there is a container afterwards or nothing', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'gantry-oci-both-'));
+      const name = folder.slice(folder.lastIndexOf('/') + 1);
+      makeRootfs(join(folder, 'rootfs'));
+      writeFileSync(join(folder, 'config.json'), JSON.stringify(specFor(folder, ['sleep', '100'])));
+      const oci = (...args: string[]) =>
+        new Promise<number | null>((resolve) => {
+          spawn(gantry, ['--root', join(folder, 'state'), ...args], { stdio: 'ignore' }).on('exit', resolve);
+        });
+      try {
+        for (let i = 0; i < 20; ++i) {
+          const creating = oci('create', '-b', folder, 'c');
+          // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
+          await new Promise((resolve) => setTimeout(resolve, i / 2));
+          // oxlint-disable-next-line no-await-in-loop -- as above
+          expect(await oci('delete', '--force', 'c')).toBe(0);
+          // oxlint-disable-next-line no-await-in-loop -- as above
+          if ((await creating) === 0 && existsSync(join(folder, 'state/c'))) {
+            // The deletion came before there was anything.
+            // oxlint-disable-next-line no-await-in-loop -- as above
+            expect(await oci('start', 'c')).toBe(0);
+            // oxlint-disable-next-line no-await-in-loop -- as above
+            expect(await oci('delete', '--force', 'c')).toBe(0);
+          }
+          expect(existsSync(join(folder, 'state/c'))).toBe(false);
+          expect(spawnSync('sh', ['-c', `find /sys/fs/cgroup -type d -path '*${name}/c'`], { encoding: 'utf8' }).stdout).toBe('');
+        }
+      } finally {
+        spawnSync('sh', ['-c', `find /sys/fs/cgroup -depth -type d -path '*${name}*' -exec rmdir {} +`]);
+        rmSync(folder, { recursive: true, force: true });
+      }
+    });
+
+    it('keeps an exec on the processors that were asked for', () => {
+      inBundle((folder) => {
+        const oci = (...args: string[]) => spawnSync(gantry, ['--root', join(folder, 'state'), ...args], { encoding: 'utf8' });
+        const quiet = (...args: string[]) => spawnSync(gantry, ['--root', join(folder, 'state'), ...args], { stdio: 'ignore' });
+        writeFileSync(join(folder, 'config.json'), JSON.stringify(specFor(folder, ['sleep', '100'])));
+        expect(quiet('create', '-b', folder, 'c').status).toBe(0);
+        expect(quiet('start', 'c').status).toBe(0);
+        const own = /Cpus_allowed_list:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
+        const affinity = (wanted: string): { out: string; err: string } => {
+          const process = { ...(specFor(folder, ['grep', 'Cpus_allowed_list', '/proc/self/status'])['process'] as object) };
+          const file = join(folder, 'process.json');
+          writeFileSync(file, JSON.stringify({ ...process, execCPUAffinity: { initial: own, final: wanted } }));
+          const { stdout, stderr } = oci('exec', '--process', file, 'c');
+          return { out: stdout, err: stderr };
+        };
+        expect(affinity(own).out).toBe(`Cpus_allowed_list:\t${own}\n`);
+        expect(affinity('1-').err).toContain('execCPUAffinity.final');
+        expect(affinity('8000').err).toContain('set CPU affinity');
+      });
+    });
+
     it('lets a user who is not root open its standard output again', () => {
       inBundle((folder) => {
         const spec = specFor(folder, ['sh', '-c', 'echo seen > /dev/stdout']);
@@ -130,9 +205,11 @@ if (missing) {
       });
     });
 
-    it('refuses flags that it does not know and the systemd driver', () => {
+    it('refuses flags that it does not know, the systemd driver and rootless containers', () => {
       expect(spawnSync(gantry, ['create', '--nonsense', 'c'], { encoding: 'utf8' }).stderr).toContain('flag provided but not defined');
       expect(spawnSync(gantry, ['--systemd-cgroup', 'state', 'c'], { encoding: 'utf8' }).stderr).toContain('not implemented');
+      expect(spawnSync(gantry, ['--rootless', 'true', 'state', 'c'], { encoding: 'utf8' }).stderr).toContain('not implemented');
+      expect(spawnSync(gantry, ['--rootless', 'perhaps', 'state', 'c'], { encoding: 'utf8' }).stderr).toContain('true, false or auto');
     });
   });
 }

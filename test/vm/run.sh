@@ -1,6 +1,7 @@
 #!/bin/sh
 # `npm run test:vm`: the tests that another kernel can prove (cgroup v2 alone, AppArmor, device-mapper), in a throw-away VM.
 # Arguments are test files; by default those that touch cgroups. The VM emulates its processor: times are many times this machine's.
+# The repository is shared read-only, so nothing may be written below it: build first (npm run build).
 set -eu
 cd "$(dirname "$0")/../.."
 if [ $# -eq 0 ]; then
@@ -8,4 +9,4 @@ if [ $# -eq 0 ]; then
 fi
 VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3" exec test/vm/run-in-vm \
   -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -- \
-  sh -c 'cp -a /usr/sbin/docker-registry /usr/bin 2>/dev/null; export PATH="'"$PWD"'/node_modules/.bin:$PATH"; exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts --cache=false "$@"' sh "$@"
+  sh -c 'cp -a /usr/sbin/docker-registry /usr/bin 2>/dev/null; export PATH="'"$PWD"'/node_modules/.bin:$PATH"; exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts --configLoader runner --cache=false --fsModuleCache=false "$@"' sh "$@"
