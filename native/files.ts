@@ -41,6 +41,7 @@ interface FileCalls {
   makeFileIn(rootFd: number, path: string): Promise<boolean>;
   makeLinkIn(rootFd: number, path: string, target: string): Promise<boolean>;
   copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
+  bindIn(sourceRoot: number, source: string, targetRoot: number, target: string, readOnly: boolean): Promise<void>;
 }
 
 type Limits = [entries: number | undefined, bytes: number | undefined, ratio: number | undefined];
@@ -94,4 +95,5 @@ export const files: HostFiles = {
   makeFileIn: (rootFd, path) => calls.makeFileIn(rootFd, path),
   makeLinkIn: (rootFd, path, target) => calls.makeLinkIn(rootFd, path, target),
   copyOutOf: (rootFd, path, to) => calls.copyOutOf(rootFd, path, to),
+  bindIn: ({ source, target, readOnly }) => calls.bindIn(source.rootFd, source.path, target.rootFd, target.path, readOnly),
 };

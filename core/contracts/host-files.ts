@@ -120,4 +120,9 @@ export interface HostFiles {
   makeLinkIn(rootFd: number, path: string, target: string): Promise<boolean>;
   /** Copies the content of a folder in the root into a host folder that is empty, ownership and mode of the folder itself included: the copy-up of a new volume. False when there is no such folder. */
   copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
+  /**
+   * Shows `source`, with the mounts below it, at `target`, which is made when it is not there. Private: to unmount it is nobody
+   * else's business. A missing source is ENOENT.
+   */
+  bindIn(options: { source: { rootFd: number; path: string }; target: { rootFd: number; path: string }; readOnly: boolean }): Promise<void>;
 }

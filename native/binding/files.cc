@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "arguments.h"
+#include "gantry/bind_in_root.h"
 #include "gantry/error.h"
 #include "gantry/fd.h"
 #include "gantry/mount.h"
@@ -185,6 +186,14 @@ Napi::Value js_copy_out_of(const Napi::CallbackInfo& info) {
       info.Env(), [root, path, to] { return copy_out_of_root(root, path, to); }, flag_to_js);
 }
 
+Napi::Value js_bind_in(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  PlaceInRoot source{.root = args.fd(), .path = args.text()};
+  PlaceInRoot target{.root = args.fd(), .path = args.text()};
+  bool read_only = args.flag();
+  return run_off_thread(info.Env(), [source, target, read_only] { bind_in_root(source, target, read_only); });
+}
+
 }  // namespace
 
 Napi::Value size_to_js(Napi::Env env, uint64_t& size) { return Napi::Number::New(env, static_cast<double>(size)); }
@@ -217,6 +226,7 @@ void init_files(Napi::Env env, Napi::Object exports) {
   add("makeFileIn", js_make_file_in);
   add("makeLinkIn", js_make_link_in);
   add("copyOutOf", js_copy_out_of);
+  add("bindIn", js_bind_in);
   init_archives(env, exports);
 }
 

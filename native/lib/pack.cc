@@ -221,7 +221,7 @@ void pack_path(int root, const std::string& path, int fd, const std::optional<st
   if (S_ISDIR(st.st_mode)) {
     UniqueFd dir(::openat(source.dir.get(), source.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir) throw_errno("openat", path);
-    pack_folder(packer, dir.get(), name, 0);
+    pack_folder(packer, dir.get(), name == "/" ? "" : name, 0);
   }
   packer.finish();
 }
