@@ -29,7 +29,9 @@ export async function detailedViewOf(room: ContainerRoom, container: Container):
     room.drivers.get('log', container.hostConfig.logDriver).catch(() => undefined),
     room.layers.writableMetadata(container.id).catch(() => ({})),
   ]);
-  return { ...viewOf(room, container), logPath: log?.driver.path(logContainer(room, container)) ?? '', graph };
+  // A driver says what to mount; where it is mounted is this room's choice.
+  const shown = 'MergedDir' in graph ? { ...graph, MergedDir: room.paths.rootfs(container.id) } : graph;
+  return { ...viewOf(room, container), logPath: log?.driver.path(logContainer(room, container)) ?? '', graph: shown };
 }
 
 /** What the user gave while it still means the same image, else the image's id. */
