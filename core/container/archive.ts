@@ -6,16 +6,16 @@ import { EngineError, invalid } from '../contracts/errors.js';
 import type { PathStat } from '../contracts/host-files.js';
 import { UndoStack } from '../state/undo.js';
 import type { Container, MountPoint } from './container.js';
-import { mountRootfs } from './mounts.js';
+import { bindMounts, mountRootfs } from './mounts.js';
 import type { ContainerRoom } from './room.js';
+import type { BoundMount } from './spec-mounts.js';
 import { resolveUserIn } from './user.js';
+import { viewOf } from './view.js';
 
 /** A path of a container as the kernel can be asked for it: a root held by descriptor and a path inside. */
 interface Place {
   readonly rootFd: number;
   readonly path: string;
-  /** The mount that the path lies in, when that was found by its name rather than by the kernel. */
-  readonly mount: MountPoint | undefined;
 }
 
 /** `/a/b/.` and `/a/b/` keep their ends: to `docker cp` they mean the folder's content. */
@@ -25,39 +25,82 @@ function absolute(path: string): string {
 }
 
 /**
- * Opens what holds `path` and gives it to `work`. A running container's own view is used, volumes included. Of a stopped one the
- * root file system is mounted meanwhile, its lock held; a path below one of its volumes or binds is looked for there.
+ * Opens the root that `path` belongs to and gives it to `work`. A running container's own view is used. Of a stopped one the
+ * root file system is mounted meanwhile, with its volumes and binds in it and its lock held, so that links lead where they would.
  */
 async function withPlace<T>(room: ContainerRoom, container: Container, path: string, work: (place: Place) => Promise<T>): Promise<T> {
   const { files, process } = room.host;
-  const using = async (root: string, inner: string, mount: MountPoint | undefined): Promise<T> => {
+  const using = async (root: string): Promise<T> => {
     const rootFd = await files.openRoot(root);
     try {
-      return await work({ rootFd, path: inner, mount });
+      return await work({ rootFd, path });
     } finally {
       process.closeFd(rootFd);
     }
   };
   const live = room.live.get(container.id);
-  if (live) return using(`/proc/${live.task.pid}/root`, path, undefined);
+  if (live) return using(`/proc/${live.task.pid}/root`);
   return room.locks.run(container.id, async () => {
-    if (room.live.get(container.id)) return using(room.paths.rootfs(container.id), path, undefined);
+    const started = room.live.get(container.id);
+    if (started) return using(`/proc/${started.task.pid}/root`);
     const undo = new UndoStack(room.log);
     try {
-      const mount = mountOf(container, path);
-      if (mount) {
-        const inner = path.slice(mount.destination.length) || '/';
-        if (mount.type === 'bind') return await using(mount.source, inner, mount);
-        const source = await room.volumes.mount(mount.name, container.id);
-        undo.push('unmount a volume', () => room.volumes.unmount(mount.name, container.id));
-        return await using(source, inner, mount);
-      }
-      return await using(await mountRootfs(room, container.id, undo), path, undefined);
+      const rootfs = await mountRootfs(room, container.id, undo);
+      await mountContent(room, container, rootfs, undo);
+      return await using(rootfs);
     } finally {
       await undo.run();
     }
   });
 }
+
+/** Mounts volumes and binds of a stopped container in its root, as its start would, filling new volumes. */
+async function mountContent(room: ContainerRoom, container: Container, rootfs: string, undo: UndoStack): Promise<void> {
+  const { files, process } = room.host;
+  const rootFd = await files.openRoot(rootfs);
+  const hostFd = await files.openRoot('/');
+  try {
+    const binds = await bindMounts(room, container, rootFd, undo);
+    undo.push('unmount what was mounted in the root file system', async () => {
+      for (const { target } of files.mountsBelow(rootfs)) if (target !== rootfs) await files.unmount(target);
+    });
+    for (const { source, destination, readWrite } of [...binds, ...(await nameFiles(room, container, hostFd, binds))].toSorted(
+      (a, b) => depth(a.destination) - depth(b.destination),
+    )) {
+      const target = { rootFd, path: destination };
+      await files.bindIn({ source: { rootFd: hostFd, path: source }, target, readOnly: !readWrite });
+    }
+  } finally {
+    process.closeFd(hostFd);
+    process.closeFd(rootFd);
+  }
+}
+
+/** What its last run had in /etc, unless something of the user's is there. */
+async function nameFiles(
+  room: ContainerRoom,
+  container: Container,
+  hostFd: number,
+  binds: readonly Pick<BoundMount, 'destination'>[],
+): Promise<Pick<BoundMount, 'source' | 'destination' | 'readWrite'>[]> {
+  const { hostnamePath, hostsPath, resolvConfPath } = viewOf(room, container);
+  const found = [];
+  for (const [destination, source] of [
+    ['/etc/hostname', hostnamePath],
+    ['/etc/hosts', hostsPath],
+    ['/etc/resolv.conf', resolvConfPath],
+  ] as const) {
+    if (binds.some((bind) => bind.destination === destination)) continue;
+    const there = await room.host.files.statIn(hostFd, source, { followLast: true }).then(
+      () => true,
+      () => false,
+    );
+    if (there) found.push({ source, destination, readWrite: !container.hostConfig.readonlyRootfs });
+  }
+  return found;
+}
+
+const depth = (path: string): number => path.split('/').length;
 
 function mountOf(container: Container, path: string): MountPoint | undefined {
   return container.mounts
@@ -145,7 +188,11 @@ export async function extractArchive(
           noOverwriteDirNonDir: options.noOverwriteDirNonDir,
           ...(owner ? { owner } : {}),
         }),
-      );
+      ).catch((error: unknown) => {
+        // By a link, or on a file system that is so itself.
+        if (codeOf(error) === 'EROFS') throw new EngineError('forbidden', 'mounted volume is marked read-only', { cause: error });
+        throw error;
+      });
     });
   } finally {
     // What is left of a refused body must not keep the connection from being used again.

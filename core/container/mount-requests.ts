@@ -43,6 +43,9 @@ export function cleanPath(path: string): string {
   return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
+/** Stays below where it starts, as far as its words tell. */
+const isLocal = (path: string): boolean => !path.startsWith('/') && !/^\.\.(?:\/|$)/.test(posix.normalize(path));
+
 /** `-v`: `source:target[:options]`, or `target` alone for an anonymous volume. */
 export function parseBind(spec: string, volumeDriver: string): MountDraft {
   const bad = (): never => {
@@ -164,7 +167,8 @@ export function parseMount(mount: MountRequest, volumeDriver: string): MountDraf
       if (mount.tmpfs) refuse('field TmpfsOptions must not be specified');
       if (mount.source === '' && mount.readOnly) refuse('must not set ReadOnly mode when using anonymous volumes');
       if (mount.source !== '') checkVolumeName(mount.source);
-      if ((mount.volume?.subpath ?? '') !== '') throw notImplemented('mounting a folder inside a volume (volume-subpath)');
+      const subpath = mount.volume?.subpath ?? '';
+      if (subpath !== '' && !isLocal(subpath)) refuse('subpath must be a relative path within the volume');
       const driver = mount.volume?.driver || volumeDriver;
       return {
         point: {
@@ -174,6 +178,7 @@ export function parseMount(mount: MountRequest, volumeDriver: string): MountDraf
           mode: 'z',
           anonymous: mount.source === '',
           noCopy: mount.volume?.noCopy ?? false,
+          subpath,
         },
         volume: { labels: mount.volume?.labels ?? {}, options: mount.volume?.driverOptions ?? {} },
         sourceMustExist: false,

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
-import { EngineError, invalid } from '../contracts/errors.js';
+import { join } from 'node:path';
+import { EngineError, invalid, messageOf } from '../contracts/errors.js';
 import type { UndoStack } from '../state/undo.js';
 import type { Container, MountPoint } from './container.js';
 import { parseTmpfs } from './mount-requests.js';
@@ -38,9 +39,10 @@ export async function mountShm(room: ContainerRoom, container: Container, undo: 
  */
 export async function bindMounts(room: ContainerRoom, container: Container, rootFd: number, undo: UndoStack): Promise<BoundMount[]> {
   const bound: BoundMount[] = [];
-  for (const point of container.mounts) {
+  for (const [index, point] of container.mounts.entries()) {
     if (point.type === 'tmpfs') continue;
-    const source = point.type === 'volume' ? await mountVolume(room, container, point, rootFd, undo) : await bindSource(room, point);
+    let source = point.type === 'volume' ? await mountVolume(room, container, point, rootFd, undo) : await bindSource(room, point);
+    if (point.subpath !== '') source = await partOf(room, container, source, { name: `part-${index}`, subpath: point.subpath }, undo);
     bound.push({
       source,
       destination: point.destination,
@@ -57,10 +59,39 @@ async function mountVolume(room: ContainerRoom, container: Container, point: Mou
   const source = await room.volumes.mount(point.name, container.id, point);
   undo.push('unmount a volume', () => room.volumes.unmount(point.name, container.id));
   // Only before the first start: what the container removed later must not come back.
-  if (!point.noCopy && container.state.startedAt === '' && (await room.volumes.isEmpty(point.name, container.id))) {
+  if (!point.noCopy && point.subpath === '' && container.state.startedAt === '' && (await room.volumes.isEmpty(point.name, container.id))) {
     await room.host.files.copyOutOf(rootFd, point.destination, source);
   }
   return source;
+}
+
+/**
+ * A folder or file inside a volume, shown at a place of the bundle: what others change in the volume meanwhile cannot lead the
+ * container's start out of it.
+ */
+async function partOf(
+  room: ContainerRoom,
+  container: Container,
+  volume: string,
+  { name, subpath }: { name: string; subpath: string },
+  undo: UndoStack,
+): Promise<string> {
+  const { files, process } = room.host;
+  const bundle = room.paths.bundle(container.id);
+  const opened: number[] = [];
+  try {
+    for (const path of [volume, bundle]) opened.push(await files.openRoot(path));
+    const [volumeFd = -1, bundleFd = -1] = opened;
+    const source = { rootFd: volumeFd, path: subpath };
+    await files.bindIn({ source, target: { rootFd: bundleFd, path: name }, readOnly: false });
+  } catch (error) {
+    throw new EngineError('system', `cannot access path ${join(volume, subpath)}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    for (const fd of opened) process.closeFd(fd);
+  }
+  const place = join(bundle, name);
+  undo.push('unmount a part of a volume', () => files.unmount(place));
+  return place;
 }
 
 /** The host's path, made as a folder for `-v` when it is missing. */

@@ -1,4 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoEngine } from './engine.js';
 import { openTrial, type Trial } from './trial.js';
@@ -83,6 +85,73 @@ describe.skipIf(reason)(`details that clients of dockerd know${reason ? ` (skipp
     expect(docker('network', 'disconnect', '-f', 'left', 'nobody').stderr).toContain('endpoint nobody not found');
     ok('rm', '-f', 'leaver');
     ok('network', 'rm', 'left');
+  });
+
+  it('copies from and to a stopped container as if it ran: volumes, links into them, name files', () => {
+    ok('create', '--name', 'stopped', '-v', 'filled:/var/www', '-v', `${scratch}:/host:ro`, trial.image, 'sh', '-c', 'ln -s /var/www /web');
+    writeFileSync(join(scratch, 'file'), 'from the host');
+    // Filled from the image before the first start, as at it.
+    expect(ok('cp', 'stopped:/var/www/index.html', '-')).toContain('served by gantry');
+    ok('cp', join(scratch, 'file'), 'stopped:/var/www/early');
+    ok('start', '-a', 'stopped');
+    expect(ok('cp', 'stopped:/web/index.html', '-')).toContain('served by gantry');
+    expect(ok('cp', 'stopped:/web/early', '-')).toContain('from the host');
+    expect(ok('cp', 'stopped:/etc/hosts', '-')).toContain('localhost');
+    expect(ok('cp', 'stopped:/host/file', '-')).toContain('from the host');
+    ok('cp', join(scratch, 'file'), 'stopped:/web/late');
+    expect(ok('run', '--rm', '-v', 'filled:/v', trial.image, 'ls', '/v').split('\n')).toEqual(['early', 'index.html', 'late']);
+    expect(docker('cp', join(scratch, 'file'), 'stopped:/host/x').stderr).toContain('marked read-only');
+    expect(existsSync(join(scratch, 'x'))).toBe(false);
+    ok('rm', 'stopped');
+    ok('volume', 'rm', 'filled');
+    expect(readFileSync(join(scratch, 'file'), 'utf8')).toBe('from the host');
+  });
+
+  it('leaves what is mounted in a bind alone when it copied through it', () => {
+    // A shared mount with another below it: a copy of it must not be its peer.
+    const inner = join(scratch, 'inner');
+    mkdirSync(inner);
+    expect(spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', inner]).status).toBe(0);
+    try {
+      writeFileSync(join(inner, 'kept'), '');
+      ok('create', '--name', 'through', '-v', `${scratch}:/host`, trial.image);
+      ok('cp', join(inner, 'kept'), 'through:/host/inner/copied');
+      expect(existsSync(join(inner, 'kept')) && existsSync(join(inner, 'copied'))).toBe(true);
+      ok('rm', 'through');
+    } finally {
+      spawnSync('umount', [inner]);
+    }
+  });
+
+  it('mounts a part of a volume, and nothing outside it', () => {
+    ok(
+      'run',
+      '--rm',
+      '-v',
+      'whole:/v',
+      trial.image,
+      'sh',
+      '-c',
+      'mkdir -p /v/a/b; echo part > /v/a/b/file; ln -s /etc /v/out; ln -s a/b /v/in',
+    );
+    const mount = (subpath: string): string => `type=volume,src=whole,dst=/p,volume-subpath=${subpath}`;
+    expect(ok('run', '--rm', '--mount', mount('a/b'), trial.image, 'cat', '/p/file')).toBe('part');
+    expect(ok('run', '--rm', '--mount', mount('a/b/file'), trial.image, 'cat', '/p')).toBe('part');
+    expect(ok('run', '--rm', '--mount', mount('in'), trial.image, 'cat', '/p/file')).toBe('part');
+    expect(docker('run', '--rm', '--mount', mount('out'), trial.image, 'true').stderr).toContain('cannot access path');
+    expect(docker('run', '--rm', '--mount', mount('nothing'), trial.image, 'true').stderr).toContain('cannot access path');
+    expect(docker('run', '--rm', '--mount', mount('../x'), trial.image, 'true').stderr).toContain('subpath must be a relative path');
+    ok('create', '--name', 'parted', '--mount', mount('a'), trial.image);
+    expect(ok('cp', 'parted:/p/b/file', '-')).toContain('part');
+    ok('rm', 'parted');
+    ok('volume', 'rm', 'whole');
+  });
+
+  it('shows where the root file system really is', () => {
+    ok('run', '-d', '--name', 'shown', trial.image, 'sleep', '100');
+    const merged = ok('inspect', '-f', '{{.GraphDriver.Data.MergedDir}}', 'shown');
+    expect(existsSync(join(merged, 'var/www/index.html'))).toBe(true);
+    ok('rm', '-f', 'shown');
   });
 
   it('names a committed image in its event as its user did', () => {
