@@ -10,7 +10,7 @@ import { bindMounts, mountRootfs } from './mounts.js';
 import type { ContainerRoom } from './room.js';
 import type { BoundMount } from './spec-mounts.js';
 import { resolveUserIn } from './user.js';
-import { viewOf } from './view.js';
+import { nameFilesOf } from './view.js';
 
 /** A path of a container as the kernel can be asked for it: a root held by descriptor and a path inside. */
 interface Place {
@@ -83,7 +83,7 @@ async function nameFiles(
   hostFd: number,
   binds: readonly Pick<BoundMount, 'destination'>[],
 ): Promise<Pick<BoundMount, 'source' | 'destination' | 'readWrite'>[]> {
-  const { hostnamePath, hostsPath, resolvConfPath } = viewOf(room, container);
+  const { hostnamePath, hostsPath, resolvConfPath } = nameFilesOf(room, container);
   const found = [];
   for (const [destination, source] of [
     ['/etc/hostname', hostnamePath],

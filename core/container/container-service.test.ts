@@ -28,6 +28,7 @@ class Fixture {
   readonly root = mkdtempSync(join(tmpdir(), 'gantry-container-unit-'));
   readonly held = new Set<string>();
   readonly failing = new Set<string>();
+  readonly imagesAsked: string[] = [];
   readonly runtime = new FakeRuntime();
   readonly events = new FakeEvents();
   readonly db = Database.open(':memory:');
@@ -117,7 +118,10 @@ class Fixture {
         if (name !== 'busybox') throw new EngineError('not-found', `No such image: ${name}`);
         return busybox;
       },
-      find: (name: string) => (name === 'busybox' ? busybox : undefined),
+      idOf: (name: string) => {
+        this.imagesAsked.push(name);
+        return name === 'busybox' ? busybox.id : undefined;
+      },
       layersOf: () => [],
     } as unknown as Images;
   }
@@ -269,6 +273,21 @@ describe('containers', () => {
     await expect(fixture.containers.start(id)).rejects.toMatchObject({ kind });
     expect(fixture.state(id)).toMatchObject({ status: 'created', exitCode });
     expect([[...fixture.held], fixture.runtime.live]).toEqual([['writable'], 0]);
+  });
+
+  it('a list asks once for what an image name means, and opens no driver', async () => {
+    const ids = [await fixture.create(), await fixture.create()];
+    const opened = vi.spyOn(fixture.room.drivers, 'get');
+    const views = await fixture.containers.list({ all: true, limit: 0, size: false, filters: new Map() });
+    expect(views.map(({ container }) => container.id).toSorted()).toEqual(ids.toSorted());
+    expect(views.map(({ imageName, hostsPath, logPath }) => [imageName, hostsPath, logPath])).toEqual([
+      ['busybox', '', ''],
+      ['busybox', '', ''],
+    ]);
+    expect(fixture.imagesAsked).toEqual(['busybox']);
+    expect(opened).not.toHaveBeenCalled();
+    const shown = await fixture.containers.inspect(ids[0] ?? '', { size: false });
+    expect([shown.imageName, shown.hostsPath.endsWith(`/${ids[0]}/hosts`)]).toEqual(['busybox', true]);
   });
 
   it('a failed start of one that removes itself removes it', async () => {

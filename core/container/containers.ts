@@ -26,6 +26,7 @@ export interface ContainerView {
   readonly endpoints: Readonly<Record<string, EndpointState>>;
   readonly sandboxId: string;
   readonly sandboxKey: string;
+  /** This and the paths below are '' in a list. */
   readonly logPath: string;
   readonly hostnamePath: string;
   readonly hostsPath: string;

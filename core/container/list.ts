@@ -1,7 +1,7 @@
 import type { ContainerView, ListContainers } from './containers.js';
 import { listMatcher } from './list-filters.js';
 import type { ContainerRoom } from './room.js';
-import { viewOf, withSize } from './view.js';
+import { viewsOf, withSize } from './view.js';
 
 /** Newest first. Takes no lock; only sizes, when asked for, touch the disk. */
 export async function listContainers(room: ContainerRoom, options: ListContainers): Promise<ContainerView[]> {
@@ -14,7 +14,7 @@ export async function listContainers(room: ContainerRoom, options: ListContainer
   });
   let containers = room.store.list().filter(matches);
   if (options.limit > 0) containers = containers.slice(0, options.limit);
-  const views = containers.map((container) => viewOf(room, container));
+  const views = viewsOf(room, containers);
   return options.size ? Promise.all(views.map((view) => withSize(room, view))) : views;
 }
 

@@ -77,7 +77,7 @@ describe('a pull', () => {
         image.id.slice(7),
         image.id.slice(0, 20),
       ])
-        expect(room.images.resolve(name).id).toBe(image.id);
+        expect([room.images.resolve(name).id, room.images.idOf(name)]).toEqual([image.id, image.id]);
       expect(await room.images.list({ all: false, filters: new Map() })).toMatchObject([
         {
           id: image.id,
@@ -92,7 +92,7 @@ describe('a pull', () => {
     }
     expect(() => room.images.resolve('nope')).toThrow('No such image: nope:latest');
     expect(() => room.images.resolve('Nope')).toThrow('invalid reference format: repository name (library/Nope) must be lowercase');
-    expect(room.images.find('Nope')).toBeUndefined();
+    expect([room.images.find('Nope'), room.images.idOf('Nope'), room.images.idOf('nope')]).toEqual([undefined, undefined, undefined]);
     expect(await room.pastEvents()).toMatchObject([
       { action: 'pull', id: `${registry.host}/app:latest`, attributes: { name: `${registry.host}/app`, a: 'b' } },
     ]);

@@ -125,6 +125,14 @@ export class ImageService implements Images {
     }
   }
 
+  idOf(name: string): Digest | undefined {
+    try {
+      return lookup(this.store, name)?.id;
+    } catch {
+      return undefined;
+    }
+  }
+
   layersOf(image: Image): LayerSource[] {
     return (this.store.get(image.id)?.layers ?? []).map(({ diffId, blob }) => ({ diffId, blob }));
   }

@@ -486,6 +486,7 @@ export class FakeImages implements Images {
   commit = unused;
   applyChanges = unused;
   layersOf = unused;
+  idOf = (name: string): ReturnType<Images['idOf']> => this.find(name)?.id;
   useGuard = unused;
 
   async usage(): ReturnType<Images['usage']> {
