@@ -6,7 +6,7 @@ import { ContainerService } from '@gantry/core/container/container-service.js';
 import { ExecService } from '@gantry/core/container/exec-service.js';
 import { ContainerRoom } from '@gantry/core/container/room.js';
 import { ContentStore } from '@gantry/core/content/content-store.js';
-import { invalid } from '@gantry/core/contracts/errors.js';
+import { invalid, isKind } from '@gantry/core/contracts/errors.js';
 import type { Logger } from '@gantry/core/contracts/manifest.js';
 import { DriverRegistry } from '@gantry/core/extension/driver-registry.js';
 import { ImageService } from '@gantry/core/image/image-service.js';
@@ -15,6 +15,7 @@ import { NetworkService } from '@gantry/core/network/network-service.js';
 import { Database } from '@gantry/core/state/database.js';
 import { Journal } from '@gantry/core/state/journal.js';
 import { EventBus } from '@gantry/core/system/event-bus.js';
+import type { Settings } from '@gantry/core/system/settings.js';
 import { SystemService } from '@gantry/core/system/system-service.js';
 import { Tokens } from '@gantry/core/tokens.js';
 import { VolumeService } from '@gantry/core/volume/volume-service.js';
@@ -59,6 +60,8 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
       }),
     (drivers) => drivers.close(),
   );
+
+  await checkDefaults(registry, settings);
 
   const container = globalContainer.createChildContainer();
   container.register(Tokens.Settings, { useValue: settings });
@@ -137,6 +140,17 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   }
   const { name, reason } = layers.defaultDriver;
   log.info('ready', { version: settings.version, storage: name, because: reason, containers: room.store.list().length });
+}
+
+/** What every container without a word of its own would fail for is told at the start. */
+async function checkDefaults(registry: DriverRegistry, settings: Settings): Promise<void> {
+  if (!registry.names('runtime').includes(settings.defaultRuntime))
+    throw invalid(`specified default runtime '${settings.defaultRuntime}' does not exist`);
+  const log = await registry.get('log', settings.logDriver).catch((error: unknown) => {
+    if (isKind(error, 'not-found')) throw invalid(`logger: no log driver named '${settings.logDriver}' is registered`, error);
+    throw error;
+  });
+  log.driver.validate(settings.logOptions);
 }
 
 function openDatabase(path: string): Database {

@@ -5,6 +5,7 @@ import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { binFolder } from '@gantry/native/addon.js';
 import { version } from '../version.js';
+import { logLevels } from './log.js';
 import { type Option, options } from './options.js';
 
 export interface TlsConfig {
@@ -182,6 +183,7 @@ function fromValues(values: Values): DaemonConfig {
   const settings: Settings = {
     instance: createHash('sha256').update(dataRoot).digest('hex').slice(0, 8),
     version,
+    ...readBuild(),
     dataRoot,
     execRoot,
     debug: flag('debug') || text('log-level') === 'debug',
@@ -241,10 +243,25 @@ function fromValues(values: Values): DaemonConfig {
         }
       : undefined,
     pidFile: text('pidfile', join(execRoot, 'gantryd.pid')),
-    logLevel: flag('debug') ? 'debug' : text('log-level', 'info'),
+    logLevel: flag('debug') ? 'debug' : readLogLevel(text('log-level', 'info')),
     logFormat: text('log-format', 'text'),
     validate: flag('validate'),
   };
+}
+
+/** What the build wrote down of itself; nothing for one without git. */
+function readBuild(): { gitCommit: string; buildTime: string } {
+  try {
+    const { commit, time } = JSON.parse(readFileSync(join(binFolder, 'build.json'), 'utf8')) as { commit?: unknown; time?: unknown };
+    return { gitCommit: String(commit ?? ''), buildTime: String(time ?? '') };
+  } catch {
+    return { gitCommit: '', buildTime: '' };
+  }
+}
+
+function readLogLevel(level: string): string {
+  if (logLevels.includes(level)) return level;
+  throw invalid(`invalid logging level: ${level}`);
 }
 
 function readRuntime(name: string, value: unknown): { path: string; args: readonly string[] } {

@@ -1,12 +1,12 @@
 import type { Logger } from '@gantry/core/contracts/manifest.js';
 
+export const logLevels: readonly string[] = ['debug', 'info', 'warn', 'error', 'fatal'];
+
 /** The daemon's log on standard error: one line an entry, as text for a person or JSON for a collector. */
 export async function openLog(level: string, format: string): Promise<Logger> {
-  const known = ['debug', 'info', 'warn', 'error', 'fatal'];
-  const chosen = known.includes(level) ? level : 'info';
   if (format === 'json') {
     const { pino } = await import('pino');
-    const log = pino({ level: chosen, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+    const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
     return {
       debug: (message, fields) => log.debug(fields ?? {}, message),
       info: (message, fields) => log.info(fields ?? {}, message),
@@ -14,7 +14,7 @@ export async function openLog(level: string, format: string): Promise<Logger> {
       error: (message, fields) => log.error(fields ?? {}, message),
     };
   }
-  const least = known.indexOf(chosen);
+  const least = logLevels.indexOf(level);
   const write = (rank: number, word: string) => (message: string, fields?: Record<string, unknown>) => {
     if (rank < least) return;
     const rest = Object.entries(fields ?? {}).map(

@@ -14,6 +14,12 @@ if ! (cd native && cmake-js compile >build/build.log 2>&1); then
 fi
 tsc -b
 
+# What was built, for `version`: written again for another commit only, so that nothing that depends on it is built anew.
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
+if [ -n "$commit" ] && ! grep -qs "\"$commit\"" native/build/bin/build.json; then
+  printf '{"commit":"%s","time":"%s"}\n' "$commit" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >native/build/bin/build.json
+fi
+
 bundle=cli/dist/bundle/gantryd/main.js
 stale=""
 [ -f "$bundle" ] || stale=1

@@ -201,7 +201,7 @@ describe('the engine about itself', () => {
     expect((await api.get('/v1.41/info')).json).toMatchObject({
       KernelMemory: false,
       BridgeNfIptables: false,
-      RuncCommit: { Expected: '' },
+      RuncCommit: { Expected: 'gantry-runtime 0.1.0' },
     });
     expect((await api.get('/v1.24/info')).json).toMatchObject({
       SecurityOptions: ['seccomp', 'cgroupns'],

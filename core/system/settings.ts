@@ -5,6 +5,9 @@ export interface Settings {
   /** Differs between two daemons on one machine; follows from the data root. 8 hex digits. */
   readonly instance: string;
   readonly version: string;
+  /** What was built, and when (RFC 3339); '' when the build does not know. */
+  readonly gitCommit: string;
+  readonly buildTime: string;
   readonly dataRoot: string;
   /** On tmpfs. */
   readonly execRoot: string;

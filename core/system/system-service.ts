@@ -82,15 +82,16 @@ export class SystemService implements System {
   }
 
   version(): VersionInfo {
+    const { version, gitCommit, buildTime } = this.settings;
     return {
-      version: this.settings.version,
-      gitCommit: '',
-      buildTime: '',
+      version,
+      gitCommit,
+      buildTime,
       os: 'linux',
       arch: OCI_ARCHITECTURES[process.arch] ?? process.arch,
       kernelVersion: release(),
       nodeVersion: process.version,
-      components: [],
+      components: ['gantry-shim', 'gantry-runtime', 'gantry-init'].map((name) => ({ name, version, details: { GitCommit: gitCommit } })),
     };
   }
 

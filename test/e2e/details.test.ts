@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoEngine } from './engine.js';
 import { openTrial, type Trial } from './trial.js';
@@ -152,6 +153,34 @@ describe.skipIf(reason)(`details that clients of dockerd know${reason ? ` (skipp
     const merged = ok('inspect', '-f', '{{.GraphDriver.Data.MergedDir}}', 'shown');
     expect(existsSync(join(merged, 'var/www/index.html'))).toBe(true);
     ok('rm', '-f', 'shown');
+  });
+
+  it('knows what it is made of', () => {
+    const server = JSON.parse(ok('version', '--format', '{{json .Server}}')) as {
+      Components: { Name: string; Version: string }[];
+      BuildTime?: string;
+      GitCommit: string;
+    };
+    expect(server.Components.map(({ Name }) => Name)).toEqual(['Engine', 'gantry-shim', 'gantry-runtime', 'gantry-init']);
+    // A build without git knows neither.
+    expect(server.GitCommit === '' || Number.isFinite(Date.parse(server.BuildTime ?? ''))).toBe(true);
+    expect(ok('info', '--format', '{{.InitCommit.ID}}')).toMatch(/^gantry-init \d/);
+  });
+
+  it('does not start with defaults that no container could use, and says which', () => {
+    const gantryd = fileURLToPath(new URL('../../cli/bin/gantryd', import.meta.url));
+    const start = (config: object): string => {
+      const file = join(scratch, 'daemon.json');
+      writeFileSync(file, JSON.stringify({ 'data-root': join(scratch, 'd'), 'exec-root': join(scratch, 'x'), bridge: 'none', ...config }));
+      const flags = ['--config-file', file, '--host', `unix://${scratch}/other.sock`, '--pidfile', join(scratch, 'pid')];
+      const { status, stderr } = spawnSync(gantryd, flags, { encoding: 'utf8', timeout: 20_000 });
+      expect(status, stderr).toBe(1);
+      return stderr.trim().split('\n').at(-1) ?? '';
+    };
+    expect(start({ 'log-level': 'loud' })).toBe('gantryd: invalid logging level: loud');
+    expect(start({ 'default-runtime': 'ghost' })).toBe("gantryd: specified default runtime 'ghost' does not exist");
+    expect(start({ 'log-driver': 'ghost' })).toBe("gantryd: logger: no log driver named 'ghost' is registered");
+    expect(start({ 'log-opts': { ghost: '1' } })).toBe("gantryd: unknown log opt 'ghost' for json-file log driver");
   });
 
   it('names a committed image in its event as its user did', () => {

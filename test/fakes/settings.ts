@@ -7,6 +7,8 @@ export const silentLog: Logger = { debug: () => undefined, info: () => undefined
 export const testSettings = (own: Partial<Settings>): Settings => ({
   instance: '0badcafe',
   version: '0.0.0-test',
+  gitCommit: '',
+  buildTime: '',
   dataRoot: '/nonexistent',
   execRoot: '/nonexistent',
   debug: false,
