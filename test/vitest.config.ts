@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+// A machine that is so many times slower says so, and every limit of time is as many times longer.
+const slow = Number(process.env['GANTRY_SLOW'] ?? 1);
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 // Tests run from the TypeScript source: an import of a workspace finds the file itself, not what was last compiled.
@@ -13,8 +15,8 @@ export default defineConfig({
     include: ['{core,drivers,plugins,native,cli,test}/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', '**/build/**'],
     setupFiles: [`${root}test/setup.ts`],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 30_000 * slow,
+    hookTimeout: 60_000 * slow,
     pool: 'forks',
   },
 });

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { unavailable } from '@gantry/core/contracts/errors.js';
 import {
   decodeExit,
   encodeFrame,
@@ -113,7 +114,11 @@ export class ShimConnection {
     version.writeUInt32LE(PROTOCOL_VERSION);
     const timer = setTimeout(() => this.socket.destroy(), timeoutMs);
     try {
-      await this.request(Frame.hello, version);
+      const spoken = (await this.request(Frame.hello, version)).readUInt32LE(0);
+      if (spoken !== PROTOCOL_VERSION) {
+        this.close();
+        throw unavailable(`the shim speaks version ${spoken} of its protocol, this daemon version ${PROTOCOL_VERSION}`);
+      }
     } finally {
       clearTimeout(timer);
     }

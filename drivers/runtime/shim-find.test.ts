@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { newId } from '@gantry/core/contracts/ids.js';
 import type { FoundTask, Task } from '@gantry/core/contracts/runtime.js';
@@ -7,12 +7,23 @@ import { host } from '@gantry/native/index.js';
 import { writeBundle } from '@gantry/test/fakes/bundle.js';
 import { ATTACH_ALL, collect, forEachRuntime, until, type Bench } from '@gantry/test/fakes/tasks.js';
 import { expect, it } from 'vitest';
+import { ShimConnection } from './shim-connection.js';
+import { Frame } from './shim-protocol.js';
 import { readTaskFile } from './task-files.js';
 
 const manifests: Record<string, string> = {
   runc: 'runtime/runc/manifest.js',
   native: 'runtime/native/manifest.js',
 };
+
+/** Where a descriptor leads; empty when it was closed meanwhile. */
+function linkOf(pid: number, fd: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    return '';
+  }
+}
 
 /** Starts a container from another process, as a daemon would, and kills that process without warning. */
 async function startAndDie(bench: Bench, args: readonly string[], openStdin = false): Promise<string> {
@@ -129,6 +140,73 @@ forEachRuntime('a task found again', (bench) => {
       host.process.signal(file?.shim ?? 0, file?.shimStart ?? 0, 18);
     }
     expect((await find(task.id)).state).toBe('running');
+  });
+
+  it('was started although it ended before its shim came to see that', async () => {
+    if (bench().name !== 'native') return;
+    const task = await bench().create(['true']);
+    const file = await readTaskFile(bench().runFolder(task.id));
+    if (!file) throw new Error('no task file');
+    const shim = (signal: number) => host.process.signal(file.shim, file.shimStart, signal);
+    const first = (signal: number) => host.process.signal(file.pid, file.start, signal);
+    // The shim opens the fifo while the process cannot; then the process does all its work while the shim cannot look.
+    first(19);
+    const started = task.start();
+    started.catch(() => undefined);
+    await until(() => readdirSync(`/proc/${file.shim}/fd`).some((fd) => linkOf(file.shim, fd).endsWith('/exec.fifo')));
+    shim(19);
+    first(18);
+    await until(() => readFileSync(`/proc/${file.pid}/stat`, 'utf8').includes(') Z '));
+    shim(18);
+    await started;
+    expect((await task.wait()).code).toBe(0);
+  });
+
+  it('keeps its exit in the run folder when the disk is full', async () => {
+    const task = await bench().create(['sleep', '60']);
+    const folder = bench().stateDir(task.id);
+    await task.start();
+    // A tmpfs of one page, taken by one file.
+    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', folder]).status).toBe(0);
+    try {
+      writeFileSync(join(folder, 'full'), Buffer.alloc(4096));
+      await task.kill(15);
+      await task.kill(9).catch(() => undefined);
+      const exit = await task.wait();
+      expect(existsSync(join(folder, 'exit.json'))).toBe(false);
+      expect(readdirSync(folder)).toEqual(['full']);
+      const found = await find(task.id);
+      expect(found).toMatchObject({ state: 'exited', exit: { code: exit.code } });
+    } finally {
+      spawnSync('umount', [folder]);
+    }
+  });
+
+  it('leaves nothing when it is given up while it is made', async () => {
+    // runc leaves cgroups when it is killed while it makes them.
+    if (bench().name !== 'native') return;
+    for (let i = 0; i < 10; ++i) {
+      const id = newId();
+      const making = bench().create(['sleep', '60'], { id });
+      making.catch(() => undefined);
+      // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
+      await until(() => existsSync(join(bench().runFolder(id), 'task.json')));
+      const file = await readTaskFile(bench().runFolder(id));
+      // oxlint-disable-next-line no-await-in-loop -- as above
+      await new Promise((resolve) => setTimeout(resolve, i * 2));
+      // oxlint-disable-next-line no-await-in-loop -- as above
+      const control = await ShimConnection.connect(bench().runFolder(id), 5000).catch(() => undefined);
+      // oxlint-disable-next-line no-await-in-loop -- as above
+      await control?.request(Frame.delete).catch(() => undefined);
+      // oxlint-disable-next-line no-await-in-loop -- as above
+      await making.then(
+        (task) => task.wait(),
+        () => undefined,
+      );
+      control?.close();
+      await until(() => host.process.startTime(file?.shim ?? 0) !== file?.shimStart);
+      expect(existsSync(join(bench().env.runRoot, 'state', id))).toBe(false);
+    }
   });
 
   it('is absent after a reboot, whoever has its pid now', async () => {

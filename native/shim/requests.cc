@@ -12,8 +12,9 @@ namespace {
 void hello(Client& client, const FrameHeader& header, const uint8_t* payload) {
   uint32_t version = 0;
   if (header.size >= sizeof version) memcpy(&version, payload, sizeof version);
-  if (version != kProtocolVersion) {
-    client_fail(client, header.tag, kReasonProtocol, "this shim speaks version 1 of its protocol");
+  // A later daemon is told what is spoken here and keeps to it; containers outlive upgrades.
+  if (version == 0) {
+    client_fail(client, header.tag, kReasonProtocol, "not a version of the shim's protocol");
     client_close(client);
     return;
   }

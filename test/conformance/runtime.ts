@@ -24,6 +24,7 @@ interface Result {
 
 type Change = (spec: Json) => unknown;
 
+const slow = Number(process.env['GANTRY_SLOW'] ?? 1);
 const v2 = existsSync('/sys/fs/cgroup/cgroup.procs');
 const object = (value: unknown): Json => value as Json;
 const list = (value: unknown): Json[] => value as Json[];
@@ -34,7 +35,7 @@ const withMount =
     list(spec['mounts']).push(mount);
 
 function until(condition: () => boolean): void {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 10_000 * slow;
   while (!condition()) {
     if (Date.now() > end) throw new Error('did not happen in time');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
@@ -49,7 +50,11 @@ export function runtimeConformance(name: string, traits: RuntimeTraits): void {
     let before: string[] = [];
 
     const call = (...args: string[]): Result => {
-      const done = spawnSync(traits.program, ['--root', join(folder, 'state'), ...args], { encoding: 'utf8', input: '', timeout: 20_000 });
+      const done = spawnSync(traits.program, ['--root', join(folder, 'state'), ...args], {
+        encoding: 'utf8',
+        input: '',
+        timeout: 20_000 * slow,
+      });
       return { code: done.status, out: done.stdout, err: done.stderr };
     };
     const write = (args: readonly string[], change?: Change): void => {

@@ -96,7 +96,7 @@ export class Engine {
     child.stderr?.on('data', (chunk: Buffer) => (this.log += chunk.toString()));
     let ended: number | null | undefined;
     child.on('exit', (code) => (ended = code));
-    const until = Date.now() + 20_000;
+    const until = Date.now() + 20_000 * Number(process.env['GANTRY_SLOW'] ?? 1);
     while (Date.now() < until) {
       if (ended !== undefined) throw new Error(`gantryd ended with ${ended}:\n${this.log.slice(-4000)}`);
       if (existsSync(this.socket) && (await this.ping())) return;

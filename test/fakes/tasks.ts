@@ -37,7 +37,7 @@ export function collect(stream: TaskStream): Output {
 }
 
 export async function until(condition: () => boolean, ms = 10_000): Promise<void> {
-  const end = performance.now() + ms;
+  const end = performance.now() + ms * Number(process.env['GANTRY_SLOW'] ?? 1);
   while (!condition()) {
     if (performance.now() > end) throw new Error('did not happen in time');
     await new Promise((resolve) => setTimeout(resolve, 10));

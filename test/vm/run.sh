@@ -8,5 +8,5 @@ if [ $# -eq 0 ]; then
   set -- test/e2e/smoke.test.ts test/integration/runtime.test.ts
 fi
 VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3" exec test/vm/run-in-vm \
-  -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -- \
+  -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -e TMPDIR=/var/tmp -- \
   sh -c 'cp -a /usr/sbin/docker-registry /usr/bin 2>/dev/null; export PATH="'"$PWD"'/node_modules/.bin:$PATH"; exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts --configLoader runner --cache=false --fsModuleCache=false "$@"' sh "$@"
