@@ -89,9 +89,13 @@ export class Puller {
     const keep = (): void => this.content.hold(partialOf(reference), held, Date.now() + KEEP_PARTIAL);
     keep();
     try {
-      await ingestBytes(this.content, top.bytes, { digest: top.digest });
-      if (fetched !== top) await ingestBytes(this.content, fetched.bytes, { digest: fetched.digest });
-      await this.downloads.fetch(manifest.config, sources, () => undefined, signal);
+      // Each waits for the disk: at the same time, and all of them before a failure of one is told, so that nothing is left behind.
+      const stored = await Promise.allSettled([
+        ingestBytes(this.content, top.bytes, { digest: top.digest }),
+        fetched === top ? undefined : ingestBytes(this.content, fetched.bytes, { digest: fetched.digest }),
+        this.downloads.fetch(manifest.config, sources, () => undefined, signal),
+      ]);
+      for (const one of stored) if (one.status === 'rejected') throw one.reason;
       const config = await this.content.read(manifest.config.digest, limits.configBytes);
       const rootfs = parseRootFs(config, manifest.layers.length);
       if (rootfs.platform.os !== '' && rootfs.platform.os !== 'linux')
@@ -164,7 +168,7 @@ export class Puller {
     signal: AbortSignal,
   ): Promise<void> {
     const driver = storageDriver || this.layers.defaultDriver.name;
-    const unpacked = new Set(
+    const known = new Set(
       this.layers
         .places()
         .filter((place) => place.driver === driver)
@@ -181,7 +185,7 @@ export class Puller {
         id: short(blob.digest),
         diffId: at(diffIds, index),
         present: (await this.content.size(blob.digest)) === blob.size,
-        unpacked: unpacked.has(at(chain, index)),
+        unpacked: known.has(at(chain, index)),
       })),
     );
     for (const { id, present, unpacked } of layers) progress({ id, status: present && unpacked ? 'Already exists' : 'Pulling fs layer' });
