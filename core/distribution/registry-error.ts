@@ -63,6 +63,8 @@ export function registryError(status: number, body: Uint8Array, retryAfter: stri
     // HTML from a proxy, or nothing.
   }
   const words = code.toLowerCase().replaceAll('_', ' ');
-  const text = [words, printable(message)].filter((part) => part !== '').join(': ') || `unexpected status code ${status}`;
+  // An answer to HEAD has no body, so what it means is told for it.
+  const bare = status === 401 ? 'unauthorized: authentication required' : `unexpected status code ${status}`;
+  const text = [words, printable(message)].filter((part) => part !== '').join(': ') || bare;
   return new RegistryError(KINDS[status] ?? 'system', text, status, code, parseRetryAfter(retryAfter, Date.now()));
 }
