@@ -12,15 +12,17 @@ target_include_directories(runtime-parts PRIVATE ${SECCOMP_INCLUDE_DIRS})
 file(READ ${CMAKE_SOURCE_DIR}/package.json PACKAGE)
 string(JSON GANTRY_VERSION GET "${PACKAGE}" version)
 
-add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc)
-target_compile_definitions(gantry-runtime PRIVATE GANTRY_VERSION="${GANTRY_VERSION}")
-target_link_libraries(gantry-runtime PRIVATE runtime-parts)
-add_executable(gantry-seccomp ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
-target_link_libraries(gantry-seccomp PRIVATE runtime-parts PkgConfig::SECCOMP)
-set_target_properties(gantry-runtime gantry-seccomp PROPERTIES
-  RUNTIME_OUTPUT_DIRECTORY ${GANTRY_BIN})
 target_compile_options(runtime-parts PRIVATE -ffunction-sections -fdata-sections)
+
+# With sanitizers only the parts, for the tests: the programs are static, and those that are in use must stay as they are.
 if(NOT GANTRY_SANITIZE)
+  add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc)
+  target_compile_definitions(gantry-runtime PRIVATE GANTRY_VERSION="${GANTRY_VERSION}")
+  target_link_libraries(gantry-runtime PRIVATE runtime-parts)
+  add_executable(gantry-seccomp ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
+  target_link_libraries(gantry-seccomp PRIVATE runtime-parts PkgConfig::SECCOMP)
+  set_target_properties(gantry-runtime gantry-seccomp PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${GANTRY_BIN})
   set_target_properties(gantry-runtime PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   target_link_options(gantry-runtime PRIVATE -static -no-pie -Wl,--gc-sections)
   target_link_options(gantry-seccomp PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections)
