@@ -386,6 +386,9 @@ describe('containers', () => {
         (error: unknown) => `${(error as EngineError).kind}: ${(error as EngineError).message}`,
       );
     expect(await refused(fixture.containers.kill('web', ''))).toBe(`conflict: cannot kill container: web: container ${id} is not running`);
+    expect(await refused(fixture.containers.kill('nobody', ''))).toBe(
+      'not-found: cannot kill container: nobody: No such container: nobody',
+    );
     expect(await refused(fixture.containers.pause('web'))).toBe(`conflict: container ${id} is not running`);
     expect(await refused(fixture.containers.unpause('web'))).toBe(`conflict: container ${id} is not paused`);
     expect(await refused(fixture.containers.rename('web', 'web'))).toBe(

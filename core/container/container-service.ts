@@ -139,7 +139,9 @@ export class ContainerService implements Containers {
   }
 
   async kill(name: string, signal: string): Promise<void> {
-    await signalContainer(this.room, this.supervision, this.room.store.get(name), name, signal);
+    const container = this.room.store.find(name);
+    if (!container) throw new EngineError('not-found', `cannot kill container: ${name}: No such container: ${name}`);
+    await signalContainer(this.room, this.supervision, container, name, signal);
   }
 
   async pause(name: string): Promise<void> {
