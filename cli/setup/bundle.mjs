@@ -29,6 +29,16 @@ const lateRequires = {
 };
 
 /**
+ * An `import` of a module of Node's reads everything that it exports, also what it would load only when asked for: with
+ * `node:http` that is all of fetch and websockets, a tenth of the daemon's start. Asked for as a value it stays lazy.
+ */
+const lazyHttp = {
+  name: 'lazy-http',
+  resolveId: { filter: { id: /^(node:)?http$/ }, handler: () => '\0lazy-http' },
+  load: { filter: { id: /^\0lazy-http$/ }, handler: () => "module.exports = process.getBuiltinModule('node:http');" },
+};
+
+/**
  * The program's `main.js` stays as it is: it switches Node's compile cache on before the part beside it, the bundle, is read.
  * Made beside the old one and put in its place at once, since the program may be started at any moment.
  */
@@ -37,7 +47,7 @@ async function bundle(name, folder, part, output) {
   const old = `${made}.old`;
   const place = join(dist, 'bundle', name);
   try {
-    const build = await rolldown({ input: join(folder, `${part}.js`), platform: 'node', plugins: [lateRequires] });
+    const build = await rolldown({ input: join(folder, `${part}.js`), platform: 'node', plugins: [lateRequires, lazyHttp] });
     await build.write({ dir: made, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name].js', ...output });
     await build.close();
     copyFileSync(join(folder, 'main.js'), join(made, 'main.js'));
