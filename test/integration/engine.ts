@@ -179,6 +179,7 @@ function testImages(layer: LayerSource): Images {
       if (!found) throw new EngineError('not-found', `No such image: ${name}`);
       return found;
     },
+    idOf: (name: string) => find(name)?.id,
     layersOf: () => [layer],
     list: async () => [busybox],
   } as unknown as Images;
