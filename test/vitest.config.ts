@@ -18,7 +18,5 @@ export default defineConfig({
     testTimeout: 30_000 * slow,
     hookTimeout: 60_000 * slow,
     pool: 'forks',
-    // On a machine of strangers one stumble of a real kernel, a real registry or a crowd of clients is tried again, and shown as such.
-    retry: process.env['CI'] ? 1 : 0,
   },
 });

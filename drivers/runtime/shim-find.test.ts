@@ -189,16 +189,11 @@ forEachRuntime('a task found again', (bench) => {
       const id = newId();
       const making = bench().create(['sleep', '60'], { id });
       making.catch(() => undefined);
-      // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
       await until(() => existsSync(join(bench().runFolder(id), 'task.json')));
       const file = await readTaskFile(bench().runFolder(id));
-      // oxlint-disable-next-line no-await-in-loop -- as above
       await new Promise((resolve) => setTimeout(resolve, i * 2));
-      // oxlint-disable-next-line no-await-in-loop -- as above
       const control = await ShimConnection.connect(bench().runFolder(id), 5000).catch(() => undefined);
-      // oxlint-disable-next-line no-await-in-loop -- as above
       await control?.request(Frame.delete).catch(() => undefined);
-      // oxlint-disable-next-line no-await-in-loop -- as above
       await making.then(
         (task) => task.wait(),
         () => undefined,

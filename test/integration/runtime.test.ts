@@ -20,7 +20,7 @@ const missing =
 
 if (missing) {
   console.log(`skipped: the OCI runtime on a real kernel ${missing}`);
-  describe.skip('OCI runtimes', () => it('runs', () => {}));
+  describe.skip(`OCI runtimes (skipped: ${missing})`, () => it('runs', () => {}));
 } else {
   runtimeConformance('gantry-runtime', {
     program: gantry,
@@ -88,7 +88,6 @@ if (missing) {
         for (let i = 0; i < 40; ++i) {
           const child = spawn(gantry, ['--root', join(folder, 'state'), 'create', '-b', folder, 'c'], { stdio: 'ignore' });
           const ended = new Promise((resolve) => child.on('exit', resolve));
-          // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
           await new Promise((resolve) => setTimeout(resolve, i / 4));
           child.kill('SIGKILL');
           await ended;
@@ -138,16 +137,11 @@ if (missing) {
       try {
         for (let i = 0; i < 20; ++i) {
           const creating = oci('create', '-b', folder, 'c');
-          // oxlint-disable-next-line no-await-in-loop -- one at a time is the point
           await new Promise((resolve) => setTimeout(resolve, i / 2));
-          // oxlint-disable-next-line no-await-in-loop -- as above
           expect(await oci('delete', '--force', 'c')).toBe(0);
-          // oxlint-disable-next-line no-await-in-loop -- as above
           if ((await creating) === 0 && existsSync(join(folder, 'state/c'))) {
             // The deletion came before there was anything.
-            // oxlint-disable-next-line no-await-in-loop -- as above
             expect(await oci('start', 'c')).toBe(0);
-            // oxlint-disable-next-line no-await-in-loop -- as above
             expect(await oci('delete', '--force', 'c')).toBe(0);
           }
           expect(existsSync(join(folder, 'state/c'))).toBe(false);
