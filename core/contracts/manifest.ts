@@ -42,7 +42,21 @@ export type Capability =
   /** ipam: implements LeaseAudit. */
   | 'lease-audit'
   /** log: `read` works. */
-  | 'read';
+  | 'read'
+  /** volume: forgets with the daemon who has what mounted, and is told again with `mount`. Others know it by themselves. */
+  | 'volume-recount'
+  /** volume: implements VolumeUsage. What lacks one of these is done by the engine on the mounted content, where that is possible. */
+  | 'volume-usage'
+  /** volume: implements VolumeResize. */
+  | 'volume-resize'
+  /** volume: implements VolumeRename. */
+  | 'volume-rename'
+  /** volume: implements VolumeClone. */
+  | 'volume-clone'
+  /** volume: implements VolumeSnapshot. */
+  | 'volume-snapshot'
+  /** volume: implements VolumeArchive. */
+  | 'volume-archive';
 
 export interface Logger {
   debug(message: string, fields?: Record<string, unknown>): void;

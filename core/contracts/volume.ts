@@ -27,3 +27,41 @@ export interface VolumeDriver {
   unmount(name: string, user: string): Promise<void>;
   close(): Promise<void>;
 }
+
+/** With the capability `volume-usage`. */
+export interface VolumeUsage {
+  /** Bytes that the content takes, and the limit for it; undefined without one. */
+  usage(name: string): Promise<{ readonly size: number; readonly limit?: number }>;
+}
+
+/** With the capability `volume-resize`. */
+export interface VolumeResize {
+  /** Sets what the content may take, mounted or not. Less than it takes now is `conflict`. */
+  resize(name: string, bytes: number): Promise<void>;
+}
+
+/** With the capability `volume-rename`. */
+export interface VolumeRename {
+  /** The content and options under another name, from one instant to the next. `conflict` while mounted or when `to` exists. */
+  rename(name: string, to: string): Promise<void>;
+}
+
+/** With the capability `volume-clone`. */
+export interface VolumeClone {
+  /** Makes `to`, which does not exist, with the content of `name` and the same options. On failure there is no `to`. */
+  clone(name: string, to: string): Promise<void>;
+}
+
+/** With the capability `volume-snapshot`. */
+export interface VolumeSnapshot {
+  /** Makes `to` with the content of `name` as it is at one instant, also while containers write. On failure there is no `to`. */
+  snapshot(name: string, to: string): Promise<void>;
+}
+
+/** With the capability `volume-archive`. */
+export interface VolumeArchive {
+  /** The content as an uncompressed tar, its names relative (`./a/b`), into `fd`, which the caller keeps and closes. */
+  export(name: string, fd: number): Promise<void>;
+  /** Fills the volume, which is empty, from such an archive, plain or compressed, read from `fd` to its end. */
+  import(name: string, fd: number): Promise<void>;
+}
