@@ -1,5 +1,5 @@
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
-import { HostDriver } from './driver.js';
+import { LinklessDriver } from '../linkless.js';
 
 /** The host's own network: containers on it have no sandbox, so ports and addresses mean nothing here. */
 export const hostNetwork: DriverManifest<'network'> = {
@@ -7,5 +7,5 @@ export const hostNetwork: DriverManifest<'network'> = {
   name: 'host',
   capabilities: ['predefined', 'single'],
   probe: async () => ({ ok: true }),
-  open: async () => new HostDriver(),
+  open: async () => new LinklessDriver('host'),
 };

@@ -1,5 +1,5 @@
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
-import { NoneDriver } from './driver.js';
+import { LinklessDriver } from '../linkless.js';
 
 /** A sandbox with loopback and nothing else. Docker calls the driver of its network `none` "null". */
 export const noneNetwork: DriverManifest<'network'> = {
@@ -7,5 +7,5 @@ export const noneNetwork: DriverManifest<'network'> = {
   name: 'null',
   capabilities: ['predefined', 'single', 'sandbox'],
   probe: async () => ({ ok: true }),
-  open: async () => new NoneDriver(),
+  open: async () => new LinklessDriver('null'),
 };

@@ -8,14 +8,16 @@ import type {
   PublishedPort,
 } from '@gantry/core/contracts/network.js';
 
-/** Nothing to make and nothing to join: the sandbox has its loopback already. */
-export class NoneDriver implements NetworkDriver {
+/** A driver whose endpoints get no link: there is one network of it, which is there already, and nothing to make or to join. */
+export class LinklessDriver implements NetworkDriver {
   readonly scope = 'local';
   private network = '';
 
+  constructor(private readonly name: string) {}
+
   async createNetwork(networkId: string, _config: CreateNetwork): Promise<void> {
     if (this.network !== '' && this.network !== networkId)
-      throw new EngineError('forbidden', 'only one instance of "null" network is allowed');
+      throw new EngineError('forbidden', `only one instance of "${this.name}" network is allowed`);
     this.network = networkId;
   }
 
