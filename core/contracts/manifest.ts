@@ -39,8 +39,17 @@ export type Capability =
   | 'predefined'
   /** network: only one network of this driver may exist. */
   | 'single'
+  /**
+   * network: keeps its networks and endpoints by itself over restarts of the daemon, which does not give them again. Without it
+   * `createNetwork` and `createEndpoint` are repeated at each start.
+   */
+  | 'keeps-state'
   /** ipam: implements LeaseAudit. */
   | 'lease-audit'
+  /** ipam: pools and gateways are requested again at daemon start. */
+  | 'request-replay'
+  /** ipam: an address is asked for with the endpoint's MAC in the option `com.docker.network.endpoint.macaddress`. */
+  | 'needs-mac'
   /** log: `read` works. */
   | 'read'
   /** volume: forgets with the daemon who has what mounted, and is told again with `mount`. Others know it by themselves. */
@@ -104,4 +113,11 @@ export interface DriverSource {
   find<K extends DriverKind>(kind: K, name: string): Promise<DriverManifest<K> | undefined>;
   /** Names that are known without asking anybody; must be fast. */
   names(kind: DriverKind): readonly string[];
+  /**
+   * Meets everybody there is of this kind, known or not, for lists over all drivers. Bounded in time whoever hangs: who did not
+   * answer is a problem with its reason. A source without it has told all in `names`.
+   */
+  scan?(kind: DriverKind): Promise<{ readonly names: readonly string[]; readonly problems: readonly string[] }>;
+  /** Whether asking these drivers can take as long as another process likes. */
+  readonly remote?: boolean;
 }
