@@ -20,7 +20,7 @@ interface FileCalls {
   hashUncompressed(fd: number): Promise<IngestResult>;
   compress(from: number, to: number, compression: Compression): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
   packUpper(upper: string, lowers: readonly string[], fd: number): Promise<IngestResult>;
-  packDiff(tree: string, parent: string | undefined, fd: number): Promise<IngestResult>;
+  packDiff(tree: string, parent: string | undefined, fd: number, byContent: boolean): Promise<IngestResult>;
   changesUpper(upper: string, lowers: readonly string[]): Promise<Change[]>;
   changesDiff(tree: string, parent: string | undefined): Promise<Change[]>;
   sizeDiff(tree: string, parent: string | undefined): Promise<number>;
@@ -80,7 +80,7 @@ export const files: HostFiles = {
   compress: ({ from, to, compression }) => blamed(calls.compress(from, to, compression)),
 
   packUpper: ({ upper, lowers, fd }) => blamed(calls.packUpper(upper, lowers, fd)),
-  packDiff: ({ tree, parent, fd }) => blamed(calls.packDiff(tree, parent, fd)),
+  packDiff: ({ tree, parent, fd, byContent }) => blamed(calls.packDiff(tree, parent, fd, byContent === true)),
   changesUpper: ({ upper, lowers }) => blamed(calls.changesUpper(upper, lowers)),
   changesDiff: ({ tree, parent }) => blamed(calls.changesDiff(tree, parent)),
   sizeDiff: ({ tree, parent }) => blamed(calls.sizeDiff(tree, parent)),

@@ -85,8 +85,11 @@ export interface HostFiles {
 
   /** Layer archive of an overlay upper folder into `fd`: overlay's whiteouts become archive whiteouts. Stable order. */
   packUpper(options: { upper: string; lowers: readonly string[]; fd: number }): Promise<IngestResult>;
-  /** Layer archive of what differs in `tree` from `parent` (whole tree when absent), by comparison. Stable order. */
-  packDiff(options: { tree: string; parent?: string; fd: number }): Promise<IngestResult>;
+  /**
+   * Layer archive of what differs in `tree` from `parent` (whole tree when absent), by comparison. Stable order. Files with the same
+   * properties, time and size among them, are taken for the same unless `byContent` compares their bytes.
+   */
+  packDiff(options: { tree: string; parent?: string; fd: number; byContent?: boolean }): Promise<IngestResult>;
   changesUpper(options: { upper: string; lowers: readonly string[] }): Promise<Change[]>;
   changesDiff(options: { tree: string; parent?: string }): Promise<Change[]>;
   /** Bytes of the files in `tree` that are not as they are in `parent`. */

@@ -145,8 +145,9 @@ Napi::Value js_pack_diff(const Napi::CallbackInfo& info) {
   std::string tree = args.text();
   std::optional<std::string> parent = args.optional_text();
   int fd = args.fd();
+  Compare compare = args.flag() ? Compare::content : Compare::properties;
   return run_off_thread<Digested>(
-      info.Env(), [=] { return pack_diff(tree, parent, fd); }, digested_value);
+      info.Env(), [=] { return pack_diff(tree, parent, compare, fd); }, digested_value);
 }
 
 Napi::Value js_changes_upper(const Napi::CallbackInfo& info) {
@@ -164,7 +165,10 @@ Napi::Value js_changes_diff(const Napi::CallbackInfo& info) {
   std::string tree = args.text();
   std::optional<std::string> parent = args.optional_text();
   return run_off_thread<std::vector<Change>>(
-      info.Env(), [=] { return collect_changes([&](const TakeChange& take) { walk_diff(tree, parent, take); }); },
+      info.Env(),
+      [=] {
+        return collect_changes([&](const TakeChange& take) { walk_diff(tree, parent, Compare::properties, take); });
+      },
       changes_to_js);
 }
 
@@ -173,7 +177,8 @@ Napi::Value js_size_diff(const Napi::CallbackInfo& info) {
   std::string tree = args.text();
   std::optional<std::string> parent = args.optional_text();
   return run_off_thread<uint64_t>(
-      info.Env(), [=] { return changed_size([&](const TakeChange& take) { walk_diff(tree, parent, take); }); },
+      info.Env(),
+      [=] { return changed_size([&](const TakeChange& take) { walk_diff(tree, parent, Compare::properties, take); }); },
       size_to_js);
 }
 

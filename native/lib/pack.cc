@@ -100,6 +100,8 @@ class Packer {
     entry.mtime = st.st_mtim.tv_sec;
     entry.size = static_cast<uint64_t>(st.st_size);
     each_xattr(fd.get(), [&](const std::string& key, const std::string& value) { take_xattr(key, value, entry); });
+    // Each file system lists them in an order of its own.
+    std::sort(entry.xattrs.begin(), entry.xattrs.end());
     writer_.begin(entry);
     for (uint64_t left = entry.size; left > 0;) {
       ssize_t count = ::read(fd.get(), buffer_.data(), static_cast<size_t>(std::min<uint64_t>(left, buffer_.size())));
@@ -130,6 +132,7 @@ class Packer {
 
   static void take_xattrs(int dir, const std::string& name, TarEntry& entry) {
     each_xattr_at(dir, name, [&](const std::string& key, const std::string& value) { take_xattr(key, value, entry); });
+    std::sort(entry.xattrs.begin(), entry.xattrs.end());
   }
 
   TarWriter writer_;
@@ -205,8 +208,8 @@ Digested pack_upper(const std::string& upper, const std::vector<std::string>& lo
   return pack_changes(fd, [&](const TakeChange& take) { walk_upper(upper, lowers, false, take); });
 }
 
-Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, int fd) {
-  return pack_changes(fd, [&](const TakeChange& take) { walk_diff(tree, parent, take); });
+Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare, int fd) {
+  return pack_changes(fd, [&](const TakeChange& take) { walk_diff(tree, parent, compare, take); });
 }
 
 void pack_path(int root, const std::string& path, int fd, const std::optional<std::string>& rename) {

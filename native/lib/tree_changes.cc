@@ -55,6 +55,39 @@ bool same_owner(const struct stat& a, const struct stat& b) {
   return a.st_mode == b.st_mode && a.st_uid == b.st_uid && a.st_gid == b.st_gid;
 }
 
+UniqueFd open_file_at(int dir, const std::string& name) {
+  UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd) throw_errno("openat", name);
+  return fd;
+}
+
+/// Bytes that were there; less than asked for only at the end.
+size_t read_block(int fd, const std::string& name, char* to, size_t size) {
+  size_t got = 0;
+  while (got < size) {
+    const ssize_t count = ::read(fd, to + got, size - got);
+    if (count == 0) break;
+    if (count > 0)
+      got += static_cast<size_t>(count);
+    else if (errno != EINTR)
+      throw_errno("read", name);
+  }
+  return got;
+}
+
+bool same_content(int tree, int parent, const std::string& name) {
+  constexpr size_t kBlock = size_t{1} << 17;
+  UniqueFd mine = open_file_at(tree, name);
+  UniqueFd theirs = open_file_at(parent, name);
+  std::vector<char> first(kBlock), second(kBlock);
+  for (;;) {
+    const size_t count = read_block(mine.get(), name, first.data(), kBlock);
+    if (count != read_block(theirs.get(), name, second.data(), kBlock)) return false;
+    if (memcmp(first.data(), second.data(), count) != 0) return false;
+    if (count < kBlock) return true;
+  }
+}
+
 class UpperWalk {
  public:
   UpperWalk(bool expand_opaque, const TakeChange& take) : expand_opaque_(expand_opaque), take_(take) {}
@@ -133,7 +166,7 @@ class UpperWalk {
 
 class DiffWalk {
  public:
-  explicit DiffWalk(const TakeChange& take) : take_(take) {}
+  DiffWalk(Compare compare, const TakeChange& take) : compare_(compare), take_(take) {}
 
   /// `parent` is the same folder in the other tree, or -1.
   void folder(int tree, int parent, const std::string& path, int depth) {
@@ -184,7 +217,7 @@ class DiffWalk {
     if (!tell && pending_.size() == depth_before) pending_.pop_back();
   }
 
-  static bool same(int tree, int parent, const std::string& name, const struct stat& a, const struct stat& b) {
+  bool same(int tree, int parent, const std::string& name, const struct stat& a, const struct stat& b) const {
     if (!same_owner(a, b) || a.st_rdev != b.st_rdev) return false;
     if (!S_ISDIR(a.st_mode)) {
       if (a.st_size != b.st_size || a.st_mtim.tv_sec != b.st_mtim.tv_sec || a.st_mtim.tv_nsec != b.st_mtim.tv_nsec)
@@ -196,7 +229,11 @@ class DiffWalk {
       if (length != readlinkat(parent, name.c_str(), second, sizeof second)) return false;
       if (length > 0 && memcmp(first, second, static_cast<size_t>(length)) != 0) return false;
     }
-    return layer_xattrs(tree, name) == layer_xattrs(parent, name);
+    if (layer_xattrs(tree, name) != layer_xattrs(parent, name)) return false;
+    if (compare_ == Compare::properties || !S_ISREG(a.st_mode) || a.st_size == 0) return true;
+    // One file that both trees show.
+    if (a.st_dev == b.st_dev && a.st_ino == b.st_ino) return true;
+    return same_content(tree, parent, name);
   }
 
   /// The folders on the way to a change come first.
@@ -206,6 +243,7 @@ class DiffWalk {
     take_(change);
   }
 
+  const Compare compare_;
   const TakeChange& take_;
   /// Unchanged folders that are being walked and not yet reported, outermost first.
   std::vector<const TreeChange*> pending_;
@@ -247,7 +285,8 @@ void walk_upper(const std::string& upper, const std::vector<std::string>& lowers
   UpperWalk(expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
 }
 
-void walk_diff(const std::string& tree, const std::optional<std::string>& parent, const TakeChange& take) {
+void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
+               const TakeChange& take) {
   UniqueFd top = open_folder(tree, O_RDONLY);
   UniqueFd other;
   struct stat st;
@@ -259,7 +298,7 @@ void walk_diff(const std::string& tree, const std::optional<std::string>& parent
     if (fstat(other.get(), &old) != 0) throw_errno("fstat", *parent);
   }
   if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
-  DiffWalk(take).folder(top.get(), other.get(), "", 0);
+  DiffWalk(compare, take).folder(top.get(), other.get(), "", 0);
 }
 
 std::vector<Change> collect_changes(const std::function<void(const TakeChange&)>& walk) {

@@ -21,6 +21,7 @@
 #include "gantry/pack.h"
 #include "gantry/path.h"
 #include "gantry/tar_reader.h"
+#include "gantry/tree_changes.h"
 
 namespace gantry {
 namespace {
@@ -130,9 +131,33 @@ TEST_F(TreeTest, UnpacksCopiesAndPacksTheSameTree) {
   std::string digests[2];
   for (int i = 0; i < 2; i++) {
     UniqueFd out(::open((root_ / "packed").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    digests[i] = pack_diff((root_ / (i == 0 ? "target" : "copy")).string(), std::nullopt, out.get()).digest;
+    digests[i] =
+        pack_diff((root_ / (i == 0 ? "target" : "copy")).string(), std::nullopt, Compare::properties, out.get()).digest;
   }
   EXPECT_EQ(digests[0], digests[1]);
+}
+
+TEST_F(TreeTest, FindsByContentWhatPropertiesHide) {
+  for (const char* tree : {"target", "copy"}) {
+    fs::create_directories(root_ / tree);
+    for (const char* name : {"same", "other"}) {
+      UniqueFd file(::open((root_ / tree / name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+      const std::string text = std::string(200'000, 'x') + (std::string(tree) + name == "copyother" ? "2" : "1");
+      ASSERT_EQ(::write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+      const timespec times[2] = {{1, 0}, {1, 0}};
+      ASSERT_EQ(::futimens(file.get(), times), 0);
+    }
+  }
+  const auto changed = [&](Compare compare) {
+    std::vector<std::string> paths;
+    for (const Change& change : collect_changes([&](const TakeChange& take) {
+           walk_diff((root_ / "copy").string(), (root_ / "target").string(), compare, take);
+         }))
+      paths.push_back(change.path);
+    return paths;
+  };
+  EXPECT_EQ(changed(Compare::properties), std::vector<std::string>());
+  EXPECT_EQ(changed(Compare::content), std::vector<std::string>{"/other"});
 }
 
 TEST_F(TreeTest, KeepsHostileArchivesInside) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gantry/digest.h"
+#include "gantry/tree_changes.h"
 
 namespace gantry {
 
@@ -14,7 +15,7 @@ namespace gantry {
 Digested pack_upper(const std::string& upper, const std::vector<std::string>& lowers, int fd);
 
 /// Layer archive of what differs in `tree` from `parent`, or of all of it.
-Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, int fd);
+Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare, int fd);
 
 /// Archive of one path inside a container's root, named `rename` or by its last component; "." puts content only below
 /// "./". File systems that are views of the kernel (proc, sysfs, cgroup) are left as empty folders.

@@ -32,9 +32,18 @@ using TakeChange = std::function<void(const TreeChange&)>;
 void walk_upper(const std::string& upper, const std::vector<std::string>& lowers, bool expand_opaque,
                 const TakeChange& take);
 
-/// Compares two trees by kind, owner, mode, size, time, link target and attributes, not by content. A folder in which
-/// something changed is reported as modified. Without `parent` everything is added.
-void walk_diff(const std::string& tree, const std::optional<std::string>& parent, const TakeChange& take);
+/// What two files must share to be taken for the same.
+enum class Compare {
+  /// Kind, owner, mode, size, time, link target and attributes.
+  properties,
+  /// All of those, and every byte.
+  content,
+};
+
+/// Compares two trees. A folder in which something changed is reported as modified. Without `parent` everything is
+/// added.
+void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
+               const TakeChange& take);
 
 struct Change {
   std::string path;
