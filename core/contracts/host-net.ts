@@ -47,7 +47,31 @@ export interface LinkSettings {
   readonly isolated?: boolean;
   /** A bridge port whose frames may leave where they came in. */
   readonly hairpin?: boolean;
+  /** A bridge port where the bridge takes the places of addresses from frames. */
+  readonly learning?: boolean;
 }
+
+/**
+ * A link on top of `parent`, or the end of a tunnel. `namespace`: where it is born, down and without alias; absent for the namespace of
+ * the steps. `EOPNOTSUPP` when the kernel has no such links.
+ */
+export type VirtualLink = {
+  readonly op: 'add-virtual';
+  readonly name: string;
+  readonly namespace?: string;
+} & LinkSettings &
+  (
+    | { readonly kind: 'vlan'; readonly parent: string; readonly id: number }
+    | { readonly kind: 'macvlan'; readonly parent: string; readonly mode: 'bridge' | 'private' | 'vepa' | 'passthru' }
+    | {
+        readonly kind: 'ipvlan';
+        readonly parent: string;
+        readonly mode: 'l2' | 'l3' | 'l3s';
+        readonly flag: 'bridge' | 'private' | 'vepa';
+      }
+    /** Its packets travel where it was made, with `local` as their source; it never floods, learns or asks. */
+    | { readonly kind: 'vxlan'; readonly id: number; readonly local: string; readonly port: number }
+  );
 
 /**
  * One step of {@link HostNet.configure}. "add" of what is there with the same value succeeds, except for links
@@ -61,12 +85,15 @@ export type NetStep =
       readonly name: string;
       readonly peer: { readonly name: string; readonly mac?: string; readonly mtu?: number; readonly namespace?: string };
     } & LinkSettings)
+  | VirtualLink
   | ({ readonly op: 'set-link'; readonly name: string; readonly rename?: string; readonly namespace?: string } & LinkSettings)
   | { readonly op: 'delete-link'; readonly name: string }
   | { readonly op: 'add-address' | 'delete-address'; readonly link: string; readonly address: string }
   | { readonly op: 'add-route' | 'delete-route'; readonly destination: string; readonly gateway?: string; readonly link?: string }
   | { readonly op: 'add-neighbour'; readonly link: string; readonly address: string; readonly mac: string }
   | { readonly op: 'delete-neighbour'; readonly link: string; readonly address: string }
+  /** Where frames for `mac` go: from a vxlan to the host `destination`; without one, on the link's bridge to this port, whatever frames say. */
+  | { readonly op: 'add-forwarding' | 'delete-forwarding'; readonly link: string; readonly mac: string; readonly destination?: string }
   /** `key` is the path below /proc/sys/net, such as `ipv4/conf/all/forwarding`. */
   | { readonly op: 'sysctl'; readonly key: string; readonly value: string };
 

@@ -39,6 +39,7 @@ struct Step {
   std::string value;
   LinkSettings settings;
   VethPeer peer;
+  VirtualLink virtual_link;
 };
 
 std::optional<std::string> optional_text(const Napi::Object& object, const char* key) {
@@ -78,18 +79,28 @@ Step parse_step(const Napi::Object& object) {
   step.settings.target_namespace = optional_text(object, "namespace");
   step.settings.isolated = optional_flag(object, "isolated");
   step.settings.hairpin = optional_flag(object, "hairpin");
+  step.settings.learning = optional_flag(object, "learning");
   Napi::Value peer = object.Get("peer");
   if (peer.IsObject()) {
     auto fields = peer.As<Napi::Object>();
     step.peer = {text_of(fields, "name"), text_of(fields, "mac"), number_of(fields, "mtu"),
                  text_of(fields, "namespace")};
   }
+  step.virtual_link = {text_of(object, "kind"),
+                       text_of(object, "parent"),
+                       text_of(object, "mode"),
+                       text_of(object, "flag"),
+                       number_of(object, "id"),
+                       text_of(object, "local"),
+                       static_cast<uint16_t>(number_of(object, "port")),
+                       text_of(object, "namespace")};
   return step;
 }
 
 void take_step(Rtnl& rtnl, const Step& step) {
   if (step.op == "add-bridge") return rtnl.add_bridge(step.name, step.settings);
   if (step.op == "add-veth") return rtnl.add_veth(step.name, step.settings, step.peer);
+  if (step.op == "add-virtual") return rtnl.add_virtual(step.name, step.settings, step.virtual_link);
   if (step.op == "set-link") return rtnl.set_link(step.name, step.settings);
   if (step.op == "delete-link") return rtnl.delete_link(step.name);
   if (step.op == "add-address") return rtnl.add_address(step.link, step.address);
@@ -98,6 +109,8 @@ void take_step(Rtnl& rtnl, const Step& step) {
   if (step.op == "delete-route") return rtnl.delete_route(step.destination, step.gateway, step.link);
   if (step.op == "add-neighbour") return rtnl.add_neighbour(step.link, step.address, step.mac);
   if (step.op == "delete-neighbour") return rtnl.delete_neighbour(step.link, step.address);
+  if (step.op == "add-forwarding") return rtnl.add_forwarding(step.link, step.mac, step.destination);
+  if (step.op == "delete-forwarding") return rtnl.delete_forwarding(step.link, step.mac, step.destination);
   if (step.op == "sysctl") return write_sysctl(step.key, step.value);
   throw InvalidInput("unknown step: " + step.op);
 }

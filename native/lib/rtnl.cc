@@ -1,6 +1,5 @@
 #include "gantry/rtnl.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_bridge.h>
@@ -10,81 +9,16 @@
 #include <linux/veth.h>
 #include <net/if.h>
 
-#include <charconv>
 #include <cstring>
 #include <map>
 
+#include "gantry/address.h"
 #include "gantry/error.h"
 #include "gantry/fd.h"
 
 namespace gantry {
 
 namespace {
-
-struct Address {
-  int family = AF_INET;
-  uint8_t bytes[16] = {};
-  uint8_t prefix = 32;
-  size_t size() const { return family == AF_INET ? 4 : 16; }
-};
-
-/// `10.0.0.1/24`, `10.0.0.1`, `fd00::1/64`.
-Address parse_address(const std::string& text) {
-  Address address;
-  size_t slash = text.find('/');
-  std::string host = text.substr(0, slash);
-  address.family = host.find(':') == std::string::npos ? AF_INET : AF_INET6;
-  if (::inet_pton(address.family, host.c_str(), address.bytes) != 1) throw InvalidInput("invalid address: " + text);
-  unsigned most = address.family == AF_INET ? 32 : 128;
-  unsigned prefix = most;
-  if (slash != std::string::npos) {
-    const char* first = text.data() + slash + 1;
-    const char* last = text.data() + text.size();
-    auto [end, error] = std::from_chars(first, last, prefix);
-    if (error != std::errc{} || end != last || first == last || prefix > most)
-      throw InvalidInput("invalid prefix length: " + text);
-  }
-  address.prefix = static_cast<uint8_t>(prefix);
-  return address;
-}
-
-std::vector<uint8_t> parse_mac(const std::string& text) {
-  std::vector<uint8_t> mac;
-  const char* at = text.data();
-  const char* end = text.data() + text.size();
-  while (mac.size() < 6) {
-    unsigned byte = 0;
-    auto [next, error] = std::from_chars(at, end, byte, 16);
-    if (error != std::errc{} || next - at != 2) break;
-    mac.push_back(static_cast<uint8_t>(byte));
-    at = next;
-    if (mac.size() < 6) {
-      if (at == end || *at != ':') break;
-      at++;
-    }
-  }
-  if (mac.size() != 6 || at != end) throw InvalidInput("invalid mac address: " + text);
-  return mac;
-}
-
-std::string format_mac(const uint8_t* bytes, size_t size) {
-  std::string text;
-  char part[4];
-  for (size_t i = 0; i < size; i++) {
-    std::snprintf(part, sizeof part, i ? ":%02x" : "%02x", bytes[i]);
-    text += part;
-  }
-  return text;
-}
-
-std::string format_address(int family, const void* bytes) {
-  char text[INET6_ADDRSTRLEN];
-  return ::inet_ntop(family, bytes, text, sizeof text) ? text : "";
-}
-
-void check_name(const std::string& name) {
-  if (name.empty() || name.size() >= IFNAMSIZ) throw InvalidInput("invalid link name: " + name);
-}
 
 UniqueFd open_namespace(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -94,6 +28,10 @@ UniqueFd open_namespace(const std::string& path) {
 
 }  // namespace
 
+void check_link_name(const std::string& name) {
+  if (name.empty() || name.size() >= IFNAMSIZ) throw InvalidInput("invalid link name: " + name);
+}
+
 Rtnl::Rtnl() : socket_(NETLINK_ROUTE) {}
 
 void Rtnl::check(int err, const char* operation, const std::string& subject) {
@@ -102,7 +40,7 @@ void Rtnl::check(int err, const char* operation, const std::string& subject) {
 }
 
 int Rtnl::index_of(const std::string& name) {
-  check_name(name);
+  check_link_name(name);
   unsigned index = ::if_nametoindex(name.c_str());
   if (index == 0) throw_errno("find link", name);
   return static_cast<int>(index);
@@ -121,7 +59,7 @@ void Rtnl::put_settings(NetlinkMessage& message, const LinkSettings& settings) {
 }
 
 void Rtnl::add_bridge(const std::string& name, const LinkSettings& settings) {
-  check_name(name);
+  check_link_name(name);
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.header<ifinfomsg>()->ifi_family = AF_UNSPEC;
   message.put_string(IFLA_IFNAME, name);
@@ -140,8 +78,8 @@ void Rtnl::add_bridge(const std::string& name, const LinkSettings& settings) {
 }
 
 void Rtnl::add_veth(const std::string& name, const LinkSettings& settings, const VethPeer& peer) {
-  check_name(name);
-  check_name(peer.name);
+  check_link_name(name);
+  check_link_name(peer.name);
   UniqueFd target;
   if (!peer.target_namespace.empty()) target = open_namespace(peer.target_namespace);
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
@@ -195,7 +133,7 @@ void Rtnl::add_veth(const std::string& name, const LinkSettings& settings, const
 }
 
 void Rtnl::set_port(int index, const std::string& name, const LinkSettings& settings) {
-  if (!settings.isolated && !settings.hairpin) return;
+  if (!settings.isolated && !settings.hairpin && !settings.learning) return;
   NetlinkMessage message(RTM_SETLINK, 0);
   auto* info = message.header<ifinfomsg>();
   info->ifi_family = AF_BRIDGE;
@@ -203,6 +141,7 @@ void Rtnl::set_port(int index, const std::string& name, const LinkSettings& sett
   message.nest(IFLA_PROTINFO, [&] {
     if (settings.isolated) message.put_u8(IFLA_BRPORT_ISOLATED, *settings.isolated ? 1 : 0);
     if (settings.hairpin) message.put_u8(IFLA_BRPORT_MODE, *settings.hairpin ? 1 : 0);
+    if (settings.learning) message.put_u8(IFLA_BRPORT_LEARNING, *settings.learning ? 1 : 0);
   });
   check(socket_.request(message), "set bridge port", name);
 }
@@ -223,7 +162,7 @@ void Rtnl::set_link(const std::string& name, const LinkSettings& settings) {
     message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(target.get()));
   }
   if (settings.rename) {
-    check_name(*settings.rename);
+    check_link_name(*settings.rename);
     message.put_string(IFLA_IFNAME, *settings.rename);
   }
   if (settings.alias) message.put(IFLA_IFALIAS, settings.alias->data(), settings.alias->size());
@@ -233,7 +172,7 @@ void Rtnl::set_link(const std::string& name, const LinkSettings& settings) {
 }
 
 void Rtnl::delete_link(const std::string& name) {
-  check_name(name);
+  check_link_name(name);
   NetlinkMessage message(RTM_DELLINK, 0);
   message.header<ifinfomsg>()->ifi_family = AF_UNSPEC;
   message.put_string(IFLA_IFNAME, name);
@@ -242,7 +181,7 @@ void Rtnl::delete_link(const std::string& name) {
 }
 
 void Rtnl::add_address(const std::string& link, const std::string& cidr) {
-  Address address = parse_address(cidr);
+  IpAddress address = parse_address(cidr);
   NetlinkMessage message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
   auto* header = message.header<ifaddrmsg>();
   header->ifa_family = static_cast<uint8_t>(address.family);
@@ -262,7 +201,7 @@ void Rtnl::add_address(const std::string& link, const std::string& cidr) {
 }
 
 void Rtnl::delete_address(const std::string& link, const std::string& cidr) {
-  Address address = parse_address(cidr);
+  IpAddress address = parse_address(cidr);
   NetlinkMessage message(RTM_DELADDR, 0);
   auto* header = message.header<ifaddrmsg>();
   header->ifa_family = static_cast<uint8_t>(address.family);
@@ -275,7 +214,7 @@ void Rtnl::delete_address(const std::string& link, const std::string& cidr) {
 
 NetlinkMessage Rtnl::route_message(uint16_t type, uint16_t flags, const std::string& destination,
                                    const std::string& gateway, const std::string& link) {
-  Address to = parse_address(destination);
+  IpAddress to = parse_address(destination);
   NetlinkMessage message(type, flags);
   auto* header = message.header<rtmsg>();
   header->rtm_family = static_cast<uint8_t>(to.family);
@@ -286,7 +225,7 @@ NetlinkMessage Rtnl::route_message(uint16_t type, uint16_t flags, const std::str
   header->rtm_scope = gateway.empty() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   if (to.prefix > 0) message.put(RTA_DST, to.bytes, to.size());
   if (!gateway.empty()) {
-    Address via = parse_address(gateway);
+    IpAddress via = parse_address(gateway);
     if (via.family != to.family) throw InvalidInput("gateway of another family: " + gateway);
     message.put(RTA_GATEWAY, via.bytes, via.size());
   }
@@ -306,7 +245,7 @@ void Rtnl::delete_route(const std::string& destination, const std::string& gatew
 }
 
 void Rtnl::add_neighbour(const std::string& link, const std::string& address, const std::string& mac) {
-  Address to = parse_address(address);
+  IpAddress to = parse_address(address);
   auto hardware = parse_mac(mac);
   NetlinkMessage message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
   auto* header = message.header<ndmsg>();
@@ -319,7 +258,7 @@ void Rtnl::add_neighbour(const std::string& link, const std::string& address, co
 }
 
 void Rtnl::delete_neighbour(const std::string& link, const std::string& address) {
-  Address to = parse_address(address);
+  IpAddress to = parse_address(address);
   NetlinkMessage message(RTM_DELNEIGH, 0);
   auto* header = message.header<ndmsg>();
   header->ndm_family = static_cast<uint8_t>(to.family);

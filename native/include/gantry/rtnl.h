@@ -24,7 +24,31 @@ struct LinkSettings {
   std::optional<bool> isolated;
   /// Bridge port: frames may leave by the port that they came in by.
   std::optional<bool> hairpin;
+  /// Bridge port: the bridge takes where addresses are from the frames that come in.
+  std::optional<bool> learning;
 };
+
+/// A link on top of another, or the end of a tunnel.
+struct VirtualLink {
+  /// `vlan`, `macvlan`, `ipvlan`, `vxlan`.
+  std::string kind;
+  /// The link below; '' for a vxlan.
+  std::string parent;
+  /// macvlan: `bridge private vepa passthru`; ipvlan: `l2 l3 l3s`.
+  std::string mode;
+  /// ipvlan: `bridge private vepa`, '' for bridge.
+  std::string flag;
+  /// vlan: its number; vxlan: the VNI.
+  uint32_t id = 0;
+  /// vxlan: this host's end, and the UDP port of every host.
+  std::string local;
+  uint16_t port = 0;
+  /// Path of the namespace that it is born in; '' for this one, where a vxlan's packets travel in any case.
+  std::string target_namespace;
+};
+
+/// InvalidInput for what cannot be a link's name.
+void check_link_name(const std::string& name);
 
 struct VethPeer {
   std::string name;
@@ -70,6 +94,8 @@ class Rtnl {
   void add_bridge(const std::string& name, const LinkSettings& settings);
   /// A pair whose far end is born in its namespace, with its name, address and size, down. EEXIST as above.
   void add_veth(const std::string& name, const LinkSettings& settings, const VethPeer& peer);
+  /// EEXIST as above. Alias and state only where it is not born elsewhere.
+  void add_virtual(const std::string& name, const LinkSettings& settings, const VirtualLink& link);
   void set_link(const std::string& name, const LinkSettings& settings);
   void delete_link(const std::string& name);
   void add_address(const std::string& link, const std::string& cidr);
@@ -79,6 +105,10 @@ class Rtnl {
   void delete_route(const std::string& destination, const std::string& gateway, const std::string& link);
   void add_neighbour(const std::string& link, const std::string& address, const std::string& mac);
   void delete_neighbour(const std::string& link, const std::string& address);
+  /// Where frames for `mac` go: from a vxlan to the host `destination`, or, when that is '', on the link's bridge to
+  /// this port, whatever frames say. Replaces an entry of the same kind.
+  void add_forwarding(const std::string& link, const std::string& mac, const std::string& destination);
+  void delete_forwarding(const std::string& link, const std::string& mac, const std::string& destination);
 
   std::vector<LinkInfo> links();
   /// Of the main table, unicast.
@@ -91,6 +121,8 @@ class Rtnl {
   int index_of(const std::string& name);
   NetlinkMessage route_message(uint16_t type, uint16_t flags, const std::string& destination,
                                const std::string& gateway, const std::string& link);
+  NetlinkMessage forwarding_message(uint16_t type, uint16_t flags, const std::string& link, const std::string& mac,
+                                    const std::string& destination);
 
   NetlinkSocket socket_;
 };
