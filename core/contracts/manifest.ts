@@ -52,6 +52,8 @@ export type Capability =
   | 'needs-mac'
   /** log: `read` works. */
   | 'read'
+  /** volume: has no volumes but those that this engine made, so that nobody needs to ask it for others. */
+  | 'volume-private'
   /** volume: forgets with the daemon who has what mounted, and is told again with `mount`. Others know it by themselves. */
   | 'volume-recount'
   /** volume: implements VolumeUsage. What lacks one of these is done by the engine on the mounted content, where that is possible. */

@@ -50,6 +50,37 @@ describe('local volumes', () => {
     expect(existsSync(join(root, 'v1'))).toBe(false);
   });
 
+  it('name the option that was nearest to an unknown one', async () => {
+    await expect(driver.create('v1', { devcie: '/x', type: 'none' })).rejects.toThrow(
+      'invalid option: "devcie" (the nearest known one is "device")',
+    );
+    await expect(driver.create('v1', { 'o\0': 'x' })).rejects.toThrow('invalid option');
+  });
+
+  it('move to another name, but not while they are mounted or onto another', async () => {
+    await driver.create('v1', {});
+    await driver.create('taken', {});
+    writeFileSync(join(await driver.mount('v1', 'c1'), 'file'), '');
+    await expect(driver.rename('v1', 'v2')).rejects.toMatchObject({ kind: 'conflict' });
+    await driver.unmount('v1', 'c1');
+    await expect(driver.rename('v1', 'taken')).rejects.toMatchObject({ kind: 'conflict' });
+    await expect(driver.rename('v1', '../v2')).rejects.toMatchObject({ kind: 'invalid-parameter' });
+    await driver.rename('v1', 'v2');
+    expect(existsSync(join((await driver.get('v2')).mountpoint, 'file'))).toBe(true);
+    await expect(driver.get('v1')).rejects.toMatchObject({ kind: 'not-found' });
+  });
+
+  it.skipIf(!isRoot)('of memory change their size while they are in use, and keep it', async () => {
+    await driver.create('v1', { type: 'tmpfs', device: 'tmpfs', o: 'size=1m,uid=1000' });
+    const path = await driver.mount('v1', 'c1');
+    writeFileSync(join(path, 'file'), Buffer.alloc(512 * 1024));
+    await driver.resize('v1', 4 << 20);
+    expect((await host.files.fileSystem(path)).total).toBe(4 << 20);
+    await expect(driver.resize('v1', 4096)).rejects.toMatchObject({ kind: 'conflict' });
+    await driver.unmount('v1', 'c1');
+    expect((await host.files.fileSystem(await driver.mount('v1', 'c1'))).total).toBe(4 << 20);
+  });
+
   it('make anew what a crash had half made', async () => {
     mkdirSync(join(root, 'v1'));
     await expect(driver.get('v1')).rejects.toMatchObject({ kind: 'not-found' });

@@ -1,21 +1,18 @@
 import { chmod, mkdir, open, readFile, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EngineError, conflict, invalid, notFound } from '@gantry/core/contracts/errors.js';
+import { EngineError, conflict, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
-import type { Mount } from '@gantry/core/contracts/mount.js';
-import type { VolumeDriver, VolumeInfo } from '@gantry/core/contracts/volume.js';
-
-type Options = Readonly<Record<string, string>>;
+import type { VolumeDriver, VolumeInfo, VolumeRename, VolumeResize } from '@gantry/core/contracts/volume.js';
+import { checkOptions, mountOf, type Options, withoutSecrets } from './options.js';
 
 /** One grammar for what becomes a folder's name. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-const OPTIONS = new Set(['type', 'o', 'device', 'size']);
 
 /**
  * A volume is `<root>/<name>/_data`. With options (`type`, `device`, `o`, mount(8)'s words) something is mounted there while
  * anybody uses it; they are kept beside it in `options.json`.
  */
-export class LocalVolumeDriver implements VolumeDriver {
+export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResize {
   readonly scope = 'local';
   /** Who uses the volumes that are mounted. */
   private readonly users = new Map<string, Set<string>>();
@@ -25,6 +22,7 @@ export class LocalVolumeDriver implements VolumeDriver {
   async create(name: string, options: Options): Promise<void> {
     checkName(name);
     checkOptions(options);
+    if (options['size'] !== undefined) throw invalid('quota size requested but no quota support');
     const folder = join(this.env.root, name);
     if (await exists(folder)) {
       if (await exists(this.data(name))) return;
@@ -84,13 +82,12 @@ export class LocalVolumeDriver implements VolumeDriver {
     const users = this.users.get(name) ?? new Set();
     if (users.size === 0) {
       if (!(await exists(data))) throw notFound('volume', name);
-      const mount = mountOf(await this.optionsOf(name));
+      const mount = await mountOf(await this.optionsOf(name));
       if (mount && !this.isMounted(data)) {
         await this.env.host.files.mount(mount, data).catch((error: unknown) => {
-          const why = error instanceof Error ? error.message : String(error);
           throw new EngineError(
             'system',
-            `error while mounting volume '${data}': failed to mount local volume: mount ${mount.source}:${data}, data: ${mount.options.join(',')}: ${why}`,
+            `error while mounting volume '${data}': failed to mount local volume: mount ${mount.source}:${data}, data: ${withoutSecrets(mount.options)}: ${messageOf(error)}`,
             { cause: error },
           );
         });
@@ -108,6 +105,37 @@ export class LocalVolumeDriver implements VolumeDriver {
     if (users && users.size > 0) return;
     this.users.delete(name);
     await this.env.host.files.unmount(this.data(name));
+  }
+
+  async rename(name: string, to: string): Promise<void> {
+    checkName(name);
+    checkName(to);
+    if ((this.users.get(name)?.size ?? 0) > 0) throw conflict(`volume ${name} is mounted`);
+    if (await exists(join(this.env.root, to))) throw conflict(`volume ${to} exists already`);
+    await this.env.host.files.unmount(this.data(name));
+    await rename(join(this.env.root, name), join(this.env.root, to));
+    await this.env.host.files.sync(this.env.root);
+  }
+
+  /** A tmpfs takes its new size at once, also while it is in use. */
+  async resize(name: string, bytes: number): Promise<void> {
+    checkName(name);
+    const data = this.data(name);
+    if (!(await exists(data))) throw notFound('volume', name);
+    const options = await this.optionsOf(name);
+    if (options['type'] !== 'tmpfs') throw invalid(`volume ${name} cannot have a limit: no quota support where it is`);
+    const others = (options['o'] ?? '').split(',').filter((word) => word !== '' && !word.startsWith('size='));
+    if (this.isMounted(data)) {
+      const words = ['remount', ...others.filter((word) => !word.includes('=')), `size=${bytes}`];
+      await this.env.host.files
+        .mount({ type: 'tmpfs', source: options['device'] ?? 'tmpfs', options: words }, data)
+        .catch((error: unknown) => {
+          if ((error as { code?: unknown }).code === 'EINVAL') throw conflict(`volume ${name} holds more than ${bytes} bytes`, error);
+          throw error;
+        });
+    }
+    const changed = { ...options, o: [...others, `size=${bytes}`].join(',') };
+    await writeSynced(join(this.env.root, name, 'options.json'), JSON.stringify(changed));
   }
 
   async close(): Promise<void> {
@@ -134,26 +162,6 @@ export class LocalVolumeDriver implements VolumeDriver {
 
 function checkName(name: string): void {
   if (!NAME.test(name)) throw invalid(`"${name}" includes invalid characters for a local volume name`);
-}
-
-function checkOptions(options: Options): void {
-  for (const key of Object.keys(options)) if (!OPTIONS.has(key)) throw invalid(`invalid option: "${key}"`);
-  if (options['size'] !== undefined) throw invalid('quota size requested but no quota support');
-  const given = Object.keys(options).length > 0;
-  // A type is needed for a new file system; a bind or remount takes none.
-  if (given && !options['type'] && !/(?:^|,)r?bind(?:,|$)/.test(options['o'] ?? '')) throw invalid('missing required option: "type"');
-  if (given && !options['device']) throw invalid('missing required option: "device"');
-}
-
-function mountOf(options: Options): Mount | undefined {
-  const { type = '', device = '', o = '' } = options;
-  if (device === '') return undefined;
-  const words = o === '' ? [] : o.split(',');
-  const bind = words.find((word) => word === 'bind' || word === 'rbind');
-  const rest = words.filter((word) => word !== 'bind' && word !== 'rbind' && word !== 'defaults');
-  if (bind) return { type: 'bind', source: device, options: [bind, ...rest] };
-  // The kernel resolves no names: an NFS server's address travels in the data.
-  return { type: type === 'none' ? 'bind' : type, source: device, options: rest };
 }
 
 const exists = (path: string): Promise<boolean> =>

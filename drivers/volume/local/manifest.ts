@@ -5,7 +5,7 @@ import { LocalVolumeDriver } from './driver.js';
 export const local: DriverManifest<'volume'> = {
   kind: 'volume',
   name: 'local',
-  capabilities: [],
+  capabilities: ['volume-private', 'volume-recount', 'volume-rename', 'volume-resize'],
   probe: () => Promise.resolve({ ok: true }),
   open: (env) => Promise.resolve(new LocalVolumeDriver(env)),
 };
