@@ -26,6 +26,7 @@ import { networkRoutes } from './networks/routes.js';
 import type { Services } from './services.js';
 import { systemRoutes } from './system/routes.js';
 import { rewriteUrl, targetOf } from './version.js';
+import { volumeArchiveRoutes, volumeCopyRoutes } from './volumes/copy-routes.js';
 import { volumeRoutes } from './volumes/routes.js';
 
 declare module 'fastify' {
@@ -145,11 +146,13 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   imageRoutes(app, services, context);
   networkRoutes(app, services);
   volumeRoutes(app, services);
+  volumeCopyRoutes(app, services);
   missingRoutes(app);
   await app.register(async (streams) => {
     onlyStreams(streams);
     containerArchiveRoutes(streams, services, context);
     imageArchiveRoutes(streams, services, context);
+    volumeArchiveRoutes(streams, services, context);
   });
   app.options('/*', (_request, reply) => reply.code(200).send());
   await app.ready();

@@ -59,8 +59,8 @@ async function mountVolume(room: ContainerRoom, container: Container, point: Mou
   const source = await room.volumes.mount(point.name, container.id, point);
   undo.push('unmount a volume', () => room.volumes.unmount(point.name, container.id));
   // Only before the first start: what the container removed later must not come back.
-  if (!point.noCopy && point.subpath === '' && container.state.startedAt === '' && (await room.volumes.isEmpty(point.name, container.id))) {
-    await room.host.files.copyOutOf(rootFd, point.destination, source);
+  if (!point.noCopy && point.subpath === '' && container.state.startedAt === '') {
+    await room.volumes.fill(point.name, container.id, (path) => room.host.files.copyOutOf(rootFd, point.destination, path));
   }
   return source;
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -34,7 +34,7 @@ class MemoryVolumes implements VolumeDriver {
     return { name, mountpoint: this.mountAnswer, createdAt: '2026-01-01T00:00:00Z' };
   }
 
-  list = async () => [];
+  list = async () => Promise.all([...this.names].map((name) => this.get(name)));
 
   async remove(name: string): Promise<void> {
     this.names.delete(name);
@@ -57,16 +57,17 @@ describe('volumes', () => {
   let db: Database;
   let events: FakeEvents;
   let driver: MemoryVolumes;
+  let foreign: MemoryVolumes;
   let volumes: VolumeService;
 
   const open = async (): Promise<VolumeService> => {
-    const host = { files: { treeSize: async () => 11 } } as unknown as Host;
-    const other = new MemoryVolumes(root);
+    const files = { treeSize: async () => 11, removeTree: async (path: string) => rmSync(path, { recursive: true }) };
+    const host = { files } as unknown as Host;
     const registry = new DriverRegistry(
       [
         fakeSource([
-          { kind: 'volume', name: 'local', driver },
-          { kind: 'volume', name: 'other', driver: other },
+          { kind: 'volume', name: 'local', driver, capabilities: ['volume-private'] },
+          { kind: 'volume', name: 'other', driver: foreign },
         ]),
       ],
       { ...testSettings({ dataRoot: root, execRoot: root }), host, log: silentLog, optionsFor: () => ({}) },
@@ -85,6 +86,7 @@ describe('volumes', () => {
     events = new FakeEvents();
     mkdirSync(join(root, 'content'));
     driver = new MemoryVolumes(join(root, 'content'));
+    foreign = new MemoryVolumes(root);
     volumes = await open();
   });
   afterEach(() => {
@@ -147,12 +149,64 @@ describe('volumes', () => {
     await volumes.unmount('gone', 'c1');
   });
 
-  it('are empty until something is in them', async () => {
-    await make('vol');
+  it('are filled once, when empty, and a copy that failed or was cut off leaves nothing', async () => {
+    await make('vol', { container: 'c1' });
     await volumes.mount('vol', 'c1');
-    expect(await volumes.isEmpty('vol', 'c1')).toBe(true);
-    writeFileSync(join(root, 'content/file'), '');
-    expect(await volumes.isEmpty('vol', 'c1')).toBe(false);
+    const half = async (path: string) => {
+      writeFileSync(join(path, 'half'), '');
+      throw new Error('disk full');
+    };
+    await expect(volumes.fill('vol', 'c1', half)).rejects.toThrow('disk full');
+    expect(readdirSync(join(root, 'content'))).toEqual([]);
+
+    // Killed in the middle: the next start finds the intent.
+    writeFileSync(join(root, 'content/half'), '');
+    new Journal(db).begin('volume.fill', 'vol', { container: 'c1' });
+    volumes = await open();
+    expect(readdirSync(join(root, 'content'))).toEqual([]);
+
+    await volumes.mount('vol', 'c1');
+    await volumes.fill('vol', 'c1', async (path) => writeFileSync(join(path, 'whole'), ''));
+    await volumes.fill('vol', 'c1', async () => expect.unreachable());
+    expect(readdirSync(join(root, 'content'))).toEqual(['whole']);
+  });
+
+  it('that another container uses are not emptied after a crash', async () => {
+    await make('vol', { container: 'c1' });
+    await volumes.reference('vol', 'c2');
+    writeFileSync(join(root, 'content/data'), '');
+    new Journal(db).begin('volume.fill', 'vol', { container: 'c1' });
+    volumes = await open();
+    expect([readdirSync(join(root, 'content')), new Journal(db).pending()]).toEqual([['data'], []]);
+  });
+
+  it('stay mounted over a restart without their driver being asked again, and are unmounted once', async () => {
+    await make('vol', { container: 'c1' });
+    await volumes.mount('vol', 'c1');
+    volumes = await open();
+    expect(await volumes.mount('vol', 'c1')).toBe(driver.mountAnswer);
+    await volumes.unmount('vol', 'c1');
+    await volumes.unmount('vol', 'c1');
+    expect(driver.calls).toEqual(['mount vol c1', 'unmount vol c1']);
+  });
+
+  it('whose mount was never answered are unmounted when their container is gone', async () => {
+    await make('vol');
+    driver.mountAnswer = 'nonsense';
+    await expect(volumes.mount('vol', 'c1')).rejects.toMatchObject({ kind: 'system' });
+    volumes = await open();
+    await volumes.settle(new Set());
+    expect(driver.calls).toEqual(['mount vol c1', 'unmount vol c1']);
+  });
+
+  it('of other engines are listed and found, and a driver that fails is a warning', async () => {
+    foreign.names.add('theirs');
+    const list = await volumes.list(new Map());
+    expect([list.volumes.map(({ name, driver: of }) => [name, of]), list.warnings]).toEqual([[['theirs', 'other']], []]);
+    expect(await volumes.inspect('theirs')).toMatchObject({ driver: 'other' });
+    await volumes.remove('theirs', { force: false });
+    foreign.list = () => Promise.reject(new Error('gone'));
+    expect(await volumes.list(new Map())).toEqual({ volumes: [], warnings: ['list other: gone'] });
   });
 
   it('are listed by filter', async () => {

@@ -601,8 +601,38 @@ export class FakeVolumes implements Volumes {
   dereference = unused;
   mount = unused;
   unmount = unused;
-  isEmpty = unused;
+  fill = unused;
   settle = unused;
+
+  async clone(name: string, request: Parameters<Volumes['clone']>[1]): Promise<Volume> {
+    this.calls.push(['clone', name, request]);
+    return this.create({ name: request.to, driver: 'local', options: {}, labels: request.labels });
+  }
+
+  async snapshot(name: string, request: Parameters<Volumes['snapshot']>[1]): Promise<Volume> {
+    this.calls.push(['snapshot', name, request]);
+    return this.create({ name: request.to, driver: 'local', options: {}, labels: request.labels });
+  }
+
+  async rename(name: string, to: string): Promise<Volume> {
+    this.calls.push(['rename', name, to]);
+    return { ...(await this.inspect(name)), name: to };
+  }
+
+  async resize(name: string, bytes: number): Promise<void> {
+    this.calls.push(['resize', name, bytes]);
+  }
+
+  async exportFrom(name: string, options: { freeze: boolean }): Promise<Readable> {
+    this.calls.push(['export', name, options]);
+    return Readable.from([Buffer.from('archive')]);
+  }
+
+  async importInto(name: string, archive: Readable): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of archive as AsyncIterable<Buffer>) chunks.push(chunk);
+    this.calls.push(['import', name, Buffer.concat(chunks).toString()]);
+  }
 }
 
 /** Remembers all and hands on live ones. */

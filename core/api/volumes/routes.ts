@@ -7,7 +7,7 @@ import type { Services } from '../services.js';
 import { create, LIST_FILTERS, PRUNE_FILTERS, type VolumeCreateBody } from './schema.js';
 import { volumeJson } from './volume-json.js';
 
-interface NamedVolume {
+export interface NamedVolume {
   Params: { name: string };
 }
 

@@ -1,4 +1,4 @@
-import { object, text, textMap } from '../json-schema.js';
+import { bool, integer, object, required, text, textMap } from '../json-schema.js';
 
 type Maybe<T> = T | null | undefined;
 
@@ -18,3 +18,25 @@ export const create = {
 
 export const LIST_FILTERS = ['dangling', 'driver', 'label', 'name'] as const;
 export const PRUNE_FILTERS = ['all', 'label', 'label!'] as const;
+
+/** Of a clone or snapshot. */
+export interface VolumeCopyBody {
+  /** Of the new volume. */
+  Name?: Maybe<string>;
+  Labels?: Maybe<Record<string, string | null>>;
+  /** Containers that use the volume stand still meanwhile. */
+  Freeze?: Maybe<boolean>;
+}
+
+export interface VolumeRenameBody {
+  Name?: Maybe<string>;
+}
+
+export interface VolumeResizeBody {
+  /** Bytes. */
+  Size?: Maybe<number>;
+}
+
+export const copy = { body: required(object({ Name: text, Labels: textMap, Freeze: bool })) };
+export const rename = { body: required(object({ Name: text })) };
+export const resize = { body: required(object({ Size: integer })) };

@@ -1,0 +1,68 @@
+import { messageOf } from '../contracts/errors.js';
+import type { VolumeInfo } from '../contracts/volume.js';
+import { noSuchVolume, type VolumeRoom } from './volume-room.js';
+import type { Volume } from './volumes.js';
+
+/** How long a list waits for a driver before it goes without, in milliseconds. The driver's own call goes on. */
+const PATIENCE = 2_000;
+
+/** Volumes that a driver has and nobody made here: made with another engine, or by the driver's own tools. */
+export class ForeignVolumes {
+  constructor(private readonly room: VolumeRoom) {}
+
+  /** Those of all drivers, asked together. What a driver does not answer is a warning. */
+  async list(): Promise<{ volumes: Volume[]; warnings: string[] }> {
+    const volumes = new Map<string, Volume>();
+    const warnings: string[] = [];
+    await Promise.all(
+      this.room.drivers().map(async (driverName) => {
+        try {
+          const { driver, has } = await within(PATIENCE, this.room.open(driverName));
+          if (has('volume-private')) return;
+          for (const info of await within(PATIENCE, driver.list())) {
+            // Of two drivers with a volume of one name, the one that answered first has it; a record comes before all.
+            if (this.room.store.get(info.name) || volumes.has(info.name)) continue;
+            volumes.set(info.name, foreign(info, driverName, driver.scope));
+          }
+        } catch (error) {
+          warnings.push(`list ${driverName}: ${messageOf(error)}`);
+        }
+      }),
+    );
+    return { volumes: [...volumes.values()], warnings };
+  }
+
+  /** The driver that has a volume of this name. `not-found` when none says so in time. */
+  async find(name: string): Promise<Volume> {
+    const asked = this.room.drivers().map(async (driverName) => {
+      const { driver, has } = await this.room.open(driverName);
+      if (has('volume-private')) throw noSuchVolume(name);
+      return foreign(await driver.get(name), driverName, driver.scope);
+    });
+    return within(PATIENCE, Promise.any(asked)).catch((error: unknown) => {
+      throw Object.assign(noSuchVolume(name), { cause: error });
+    });
+  }
+}
+
+const foreign = (info: VolumeInfo, driver: string, scope: Volume['scope']): Volume => ({
+  name: info.name,
+  driver,
+  created: info.createdAt,
+  labels: {},
+  options: {},
+  scope,
+  mountpoint: info.mountpoint,
+  anonymous: false,
+});
+
+async function within<T>(milliseconds: number, answer: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);
+  answer.catch(() => undefined);
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
