@@ -90,11 +90,17 @@ export const commands: readonly CommandEntry[] = [
   { words: 'network prune', summary: 'Remove all unused networks', load: () => import('./commands/network/prune.js') },
   { words: 'network rm', also: ['network remove'], summary: 'Remove networks', load: () => import('./commands/network/rm.js') },
 
+  { words: 'volume clone', summary: 'Make a volume with the content of another', load: () => import('./commands/volume/clone.js') },
   { words: 'volume create', summary: 'Make a volume', load: () => import('./commands/volume/create.js') },
+  { words: 'volume export', summary: "Write a volume's files as a tar archive", load: () => import('./commands/volume/export.js') },
+  { words: 'volume import', summary: 'Fill an empty volume from a tar archive', load: () => import('./commands/volume/import.js') },
   { words: 'volume inspect', summary: 'Show all that is known of volumes', load: () => import('./commands/volume/inspect.js') },
   { words: 'volume ls', also: ['volume list'], summary: 'List volumes', load: () => import('./commands/volume/ls.js') },
   { words: 'volume prune', summary: 'Remove unused volumes', load: () => import('./commands/volume/prune.js') },
+  { words: 'volume rename', summary: 'Rename a volume that no container uses', load: () => import('./commands/volume/rename.js') },
+  { words: 'volume resize', summary: 'Limit what a volume may hold', load: () => import('./commands/volume/resize.js') },
   { words: 'volume rm', also: ['volume remove'], summary: 'Remove volumes', load: () => import('./commands/volume/rm.js') },
+  { words: 'volume snapshot', summary: 'Keep the content of a volume as it is now', load: () => import('./commands/volume/snapshot.js') },
 
   { words: 'system df', summary: 'Show how much disk the engine uses', load: () => import('./commands/system/df.js') },
   {

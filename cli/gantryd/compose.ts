@@ -113,7 +113,15 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => containers.close(),
   );
   images.useGuard((imageId) => containers.usersOf(imageId));
+  volumes.useFreezer({
+    running: (ids) => ids.filter((id) => room.store.byFullId(id)?.state.status === 'running'),
+    freeze: (id) => containers.pause(id),
+    thaw: async (id) => {
+      if (room.store.byFullId(id)?.state.status === 'paused') await containers.unpause(id);
+    },
+  });
   await lifecycle.start('reconciler', () => reconcile({ containers, networks, log }));
+  await lifecycle.start('frozen volumes', () => volumes.thawAll());
 
   const api = await lifecycle.start(
     'api',
