@@ -4,6 +4,8 @@ import { jsonFileLog } from './log/json-file/manifest.js';
 import { noneLog } from './log/none/manifest.js';
 import { bridgeNetwork } from './network/bridge/manifest.js';
 import { hostNetwork } from './network/host/manifest.js';
+import { ipvlanNetwork } from './network/ipvlan/manifest.js';
+import { macvlanNetwork } from './network/macvlan/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
 import { nativeRuntime } from './runtime/native/manifest.js';
 import { runcRuntime } from './runtime/runc/manifest.js';
@@ -18,6 +20,8 @@ export const drivers: readonly AnyManifest[] = [
   bridgeNetwork,
   hostNetwork,
   noneNetwork,
+  macvlanNetwork,
+  ipvlanNetwork,
   defaultIpam,
   local,
   jsonFileLog,

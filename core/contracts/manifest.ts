@@ -37,6 +37,8 @@ export type Capability =
   | 'service-discovery'
   /** network: the daemon makes one network of it at start and users cannot make more. */
   | 'predefined'
+  /** network: an endpoint's link has no end on the host; when it leaves a sandbox that stays, the engine deletes the link there. */
+  | 'sandbox-link'
   /** network: only one network of this driver may exist. */
   | 'single'
   /**

@@ -1,4 +1,5 @@
 import { conflict, EngineError, invalid } from '../contracts/errors.js';
+import type { NetStep } from '../contracts/host-net.js';
 import { newId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 import { failpoint } from '../state/failpoint.js';
@@ -8,7 +9,7 @@ import { configureLink, interfaceNameFor, isUserDefined, newState } from './endp
 import type { NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
 import type { EndpointState, JoinRequest, Network } from './networks.js';
-import type { Sandbox } from './sandbox.js';
+import { holdsNamespace, type Sandbox } from './sandbox.js';
 import { SandboxNames } from './sandbox-names.js';
 
 /** Puts a container into a network: address, endpoint, link, ports, names. Undone whole on failure. */
@@ -58,6 +59,8 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
 
     const info = await driver.join(network.id, endpointId, sandbox.path);
     undo.push('leave the network', () => driver.leave(network.id, endpointId));
+    if (open.has('sandbox-link'))
+      undo.push('delete the link', () => deleteSandboxLink(room, sandbox, [info.link?.srcName, endpoint.interfaceName]));
     failpoint('network.join.joined');
     endpoint = {
       ...endpoint,
@@ -106,15 +109,24 @@ async function publish(
   }
 }
 
+/** Deletes a link without an end on the host, under whichever of its names it has got so far. */
+async function deleteSandboxLink(room: NetworkRoom, sandbox: Sandbox, names: readonly (string | undefined)[]): Promise<void> {
+  const steps = names.flatMap((name): NetStep[] => (name ? [{ op: 'delete-link', name }] : []));
+  if (holdsNamespace(sandbox.path)) await room.host.net.configure(sandbox.path, steps);
+}
+
 /** Leaves one network. `stays`: the container goes on, so its default route must be right afterwards. */
 export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: EndpointRecord, stays: boolean): Promise<void> {
   const { networkId, endpointId, ipAddress } = endpoint.state;
   const record = room.networks.get(networkId);
   room.names.remove(endpoint);
   if (record) {
-    const { driver } = await room.drivers.get('network', record.network.driver);
+    const open = await room.drivers.get('network', record.network.driver);
+    const { driver } = open;
     await driver.unpublish(networkId, endpointId);
     await driver.leave(networkId, endpointId);
+    // Also before the sandbox ends: the kernel takes its time over that, and the next link with the address would meet this one.
+    if (open.has('sandbox-link')) await deleteSandboxLink(room, sandbox, [endpoint.interfaceName]);
     await driver.deleteEndpoint(networkId, endpointId);
     failpoint('network.leave.deleted');
     await room.addresses.release(record, ipAddress);

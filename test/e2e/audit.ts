@@ -67,7 +67,7 @@ export function kernelState({ folder, instance, cgroupParent }: Footprint): Kern
       .map((line) => line.split(' ')[4] ?? '')
       .sort(),
     links: lines('ip', ['-o', 'link'])
-      .filter((line) => line.includes(`gantry-${instance}:`))
+      .filter((line) => line.includes(`gantry-${instance}:`) || line.includes(`gantry-${instance}/`))
       .map((line) => line.split(': ')[1] ?? '')
       .sort(),
     tables: lines('nft', ['list', 'tables'])
