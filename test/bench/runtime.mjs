@@ -45,8 +45,8 @@ function showPlainV1(folder) {
   if (!names.includes('unified')) return false;
   call('/usr/bin/umount', '-l', `${root}/unified`);
   call('/usr/bin/mount', '-t', 'tmpfs', 'tmpfs', folder);
-  for (const name of names.filter((name) => name !== 'unified'))
-    call('/usr/bin/mount', '--bind', join(root, name), mkdirp(join(folder, name)));
+  for (const hierarchy of names.filter((other) => other !== 'unified'))
+    call('/usr/bin/mount', '--bind', join(root, hierarchy), mkdirp(join(folder, hierarchy)));
   call('/usr/bin/mount', '--move', folder, root);
   return true;
 }
