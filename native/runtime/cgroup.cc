@@ -81,14 +81,15 @@ void visit_children(const std::string& dir, const std::function<void(const std::
 }
 
 void collect(const std::string& dir, std::vector<pid_t>& pids) {
-  std::string text;
+  std::optional<std::string> text;
   try {
-    text = read_control(dir, "cgroup.procs");
+    text = try_read_file(dir + "/cgroup.procs");
   } catch (const SysError&) {
-    return;
+    // Removed between the two calls, or a threaded cgroup, whose processes its parent lists.
   }
-  const char* at = text.data();
-  const char* end = at + text.size();
+  if (!text) return;
+  const char* at = text->data();
+  const char* end = at + text->size();
   while (at < end) {
     pid_t pid = 0;
     auto [next, err] = std::from_chars(at, end, pid);
@@ -314,13 +315,9 @@ void Cgroups::remove() const {
 }
 
 bool Cgroups::used(const std::string& dir) const {
-  try {
-    return v2_ ? read_control(dir, "cgroup.events").find("populated 0") == std::string::npos
-               : !read_control(dir, "cgroup.procs").empty();
-  } catch (const SysError& e) {
-    if (e.err() == ENOENT) return false;
-    throw;
-  }
+  auto text = try_read_file(dir + (v2_ ? "/cgroup.events" : "/cgroup.procs"));
+  if (!text) return false;
+  return v2_ ? text->find("populated 0") == std::string::npos : text->find_first_not_of('\n') != std::string::npos;
 }
 
 void Cgroups::refuse_if_used() const {

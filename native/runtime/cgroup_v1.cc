@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "cgroup.h"
 #include "gantry/error.h"
 
@@ -75,8 +78,16 @@ void apply_blkio(const std::string& dir, const Resources& r) {
 
 void apply_devices(const std::string& dir, const std::vector<DeviceRule>& rules) {
   if (rules.empty()) return;
+  // Some twenty rules go to two files, in their order.
+  std::string allow = dir + "/devices.allow", deny = dir + "/devices.deny";
+  UniqueFd allowing(::open(allow.c_str(), O_WRONLY | O_CLOEXEC)), denying(::open(deny.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!allowing) throw_errno("open", allow);
+  if (!denying) throw_errno("open", deny);
   auto write = [&](const DeviceRule& rule) {
-    write_control(dir, rule.allow ? "devices.allow" : "devices.deny", device_rule_text(rule));
+    std::string text = device_rule_text(rule);
+    while (::write((rule.allow ? allowing : denying).get(), text.data(), text.size()) < 0) {
+      if (errno != EINTR) throw_errno("write \"" + text + "\" to", rule.allow ? allow : deny);
+    }
   };
   for (const auto& rule : rules) write(rule);
   for (const auto& rule : implied_device_rules()) write(rule);

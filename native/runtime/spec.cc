@@ -234,8 +234,17 @@ const NamespaceSpec* Spec::find_namespace(int flag) const {
 }
 
 std::string read_file(const std::string& path, std::size_t limit) {
+  auto text = try_read_file(path, limit);
+  if (!text) throw_errno("open", path);
+  return std::move(*text);
+}
+
+std::optional<std::string> try_read_file(const std::string& path, std::size_t limit) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw_errno("open", path);
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    throw_errno("open", path);
+  }
   std::string text;
   struct stat st;
   if (::fstat(fd.get(), &st) == 0 && st.st_size > 0) text.reserve(static_cast<std::size_t>(st.st_size) + 1);

@@ -161,5 +161,8 @@ void parse_linux(const Json& json, Spec& spec);
 
 /// The whole file; throws SysError, or InvalidInput when it is larger than `limit`.
 std::string read_file(const std::string& path, std::size_t limit = kMaxConfigBytes);
+/// The same, or nothing when there is no such file. Where that is usual: the first exception of a static program sorts
+/// all its unwind tables, which takes longer than most commands do.
+std::optional<std::string> try_read_file(const std::string& path, std::size_t limit = kMaxConfigBytes);
 
 }  // namespace gantry::runtime

@@ -163,18 +163,10 @@ void StateRoot::write_file(const std::string& temporary, const std::string& text
 
 State StateRoot::load(const std::string& id) const {
   check_id(id);
-  std::string text;
-  try {
-    text = read_file(folder(id) + "/state.json", kMaxStateBytes);
-  } catch (const SysError& e) {
-    if (e.err() != ENOENT && e.err() != ENOTDIR) throw;
-    try {
-      text = read_file(folder(id) + "/creating.json", kMaxStateBytes);
-    } catch (const SysError&) {
-      throw NoSuchContainer();
-    }
-  }
-  auto document = parse_json(text, "state.json");
+  auto text = try_read_file(folder(id) + "/state.json", kMaxStateBytes);
+  if (!text) text = try_read_file(folder(id) + "/creating.json", kMaxStateBytes);
+  if (!text) throw NoSuchContainer();
+  auto document = parse_json(*text, "state.json");
   Json json(&document, "state.json");
   if (json["version"].int64() != kVersion) json["version"].refuse("version 1");
   State s;
@@ -224,12 +216,14 @@ void StateRoot::remove(const std::string& id) const {
 }
 
 std::optional<ProcessInfo> process_info(pid_t pid) {
-  std::string text;
+  std::optional<std::string> read;
   try {
-    text = read_file("/proc/" + std::to_string(pid) + "/stat");
+    read = try_read_file("/proc/" + std::to_string(pid) + "/stat");
   } catch (const SysError&) {
-    return std::nullopt;
+    // It ended between the two calls.
   }
+  if (!read) return std::nullopt;
+  const std::string& text = *read;
   // The name is in parentheses and may hold any character, also a parenthesis.
   auto open = text.find('('), close = text.rfind(')');
   if (open == std::string::npos || close == std::string::npos || close + 2 >= text.size()) return std::nullopt;
