@@ -9,6 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "json_record.h"
 #include "log_compress.h"
 #include "sys.h"
@@ -139,6 +143,19 @@ Stamp stamp_now() {
   return stamp;
 }
 
+/// As memchr for '\n'; the C library's goes byte by byte through what is the longest loop over the output.
+const uint8_t* line_end(const uint8_t* at, const uint8_t* end) {
+#ifdef __SSE2__
+  for (; end - at >= 16; at += 16) {
+    __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    unsigned found = static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n'))));
+    if (found != 0) return at + __builtin_ctz(found);
+  }
+#endif
+  while (at < end && *at != '\n') ++at;
+  return at < end ? at : nullptr;
+}
+
 char* put(char* to, const char* text, size_t size) {
   memcpy(to, text, size);
   return to + size;
@@ -170,7 +187,9 @@ void record(LogStream stream, const uint8_t* line, size_t size, bool ended, Stam
     *at++ = ',';
   }
   at = put(at, "\"time\":\"", 8);
-  at = put(at, stamp.text, stamp.size);
+  // The whole of it, so that the copy needs no call; what is too much is written over.
+  memcpy(at, stamp.text, sizeof stamp.text);
+  at += stamp.size;
   batch_used += static_cast<size_t>(at - start);
 }
 
@@ -197,7 +216,7 @@ void log_write(LogStream stream, const uint8_t* bytes, size_t size) {
     size_t left = static_cast<size_t>(end - at);
     size_t room = kMaxLine - kept;
     size_t window = left < room ? left : room;
-    const uint8_t* newline = static_cast<const uint8_t*>(memchr(at, '\n', window));
+    const uint8_t* newline = line_end(at, at + window);
     // A line end just behind a full line belongs to it in the reader's eyes, but Docker's copier has already split
     // there.
     size_t length = newline ? static_cast<size_t>(newline - at) : window;

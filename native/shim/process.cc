@@ -33,6 +33,10 @@ constexpr uint64_t kDrainLimitMs = 10000;
 /// A reader that was behind so recently is still what the output waits for.
 constexpr uint64_t kReaderPauseMs = 1000;
 
+/// What the pipe of a process that writes more than its reader takes at once grows to: fewer wake-ups for the same
+/// bytes. Its pages count in the container's memory while they are full, so it stays small.
+constexpr int kBusyPipe = 256 * 1024;
+
 alignas(4096) uint8_t chunk[kOutputChunk];
 
 void set_reading(Process& process) {
@@ -68,6 +72,11 @@ bool read_once(Process& process, Watch& watch, uint16_t stream, bool* empty) {
   if (size < 0 && errno == EAGAIN) {
     *empty = true;
     return true;
+  }
+  if (size == sizeof chunk && (process.grown & stream) == 0) {
+    process.grown |= stream;
+    // Not possible for a terminal, nor past the user's share of pipe memory: then it stays as it is.
+    fcntl(watch.fd, F_SETPIPE_SZ, kBusyPipe);
   }
   // EIO: the last descriptor of the terminal's other side was closed.
   if (size <= 0) return false;

@@ -49,6 +49,8 @@ struct Process {
   /// Read end of the output; of a terminal, both directions.
   Watch out;
   Watch err;
+  /// Streams whose pipe was made larger, as kWant bits.
+  uint16_t grown = 0;
   /// Write end of the input pipe.
   Watch in;
   uint8_t* input = nullptr;
