@@ -1,7 +1,8 @@
 import type { Host } from '@gantry/core/contracts/host.js';
 import { files } from './files.js';
+import { logs } from './logs.js';
 import { net } from './net.js';
 import { process } from './process.js';
 
 /** The real system calls, behind core/contracts/host.ts. */
-export const host: Host = { files, net, process };
+export const host: Host = { files, logs, net, process };

@@ -3,7 +3,7 @@ import { inject, injectable } from 'tsyringe';
 import { EngineError, conflict, invalid, isKind } from '../contracts/errors.js';
 import type { PathStat } from '../contracts/host-files.js';
 import type { Digest } from '../contracts/ids.js';
-import type { LogEntry, ReadLogs } from '../contracts/log.js';
+import type { LogEntry, LogForm, ReadLogs } from '../contracts/log.js';
 import type { Change } from '../contracts/storage.js';
 import { Tokens } from '../tokens.js';
 import { archivePath, exportRootfs, extractArchive, statPath } from './archive.js';
@@ -28,7 +28,7 @@ import type {
 import { createContainer } from './create.js';
 import { isRunning, pruneMatcher } from './list-filters.js';
 import { listContainers } from './list.js';
-import { readLogs } from './logs.js';
+import { readLogRuns, readLogs } from './logs.js';
 import { checkName } from './names.js';
 import { removeContainer } from './remove.js';
 import { Restoration } from './restore.js';
@@ -245,7 +245,18 @@ export class ContainerService implements Containers {
   }
 
   async logs(name: string, request: ReadLogs): Promise<{ tty: boolean; entries: AsyncIterable<LogEntry> }> {
-    return readLogs(this.room, this.room.store.get(name), request);
+    const container = this.room.store.get(name);
+    return { tty: container.config.tty, entries: await readLogs(this.room, container, request) };
+  }
+
+  async logRuns(
+    name: string,
+    request: ReadLogs,
+    { timestamps }: Pick<LogForm, 'timestamps'>,
+  ): Promise<{ tty: boolean; entries: AsyncIterable<LogEntry | Buffer> }> {
+    const container = this.room.store.get(name);
+    const { tty } = container.config;
+    return { tty, entries: await readLogRuns(this.room, container, request, { timestamps, framed: !tty }) };
   }
 
   async changes(name: string): Promise<Change[]> {

@@ -1,5 +1,5 @@
 import { conflict, EngineError } from '../contracts/errors.js';
-import type { LogContainer, LogEntry, LogTarget, ReadLogs } from '../contracts/log.js';
+import type { LogContainer, LogDriver, LogEntry, LogForm, LogTarget, ReadLogs } from '../contracts/log.js';
 import type { Container } from './container.js';
 import type { ContainerRoom } from './room.js';
 
@@ -21,21 +21,45 @@ export async function logTarget(room: ContainerRoom, container: Container): Prom
   return driver.target(logContainer(room, container), container.hostConfig.logOptions);
 }
 
-/** What was logged, through the driver that wrote it. A follower ends when the container stops and all was read. */
-export async function readLogs(
-  room: ContainerRoom,
-  container: Container,
-  request: ReadLogs,
-): Promise<{ tty: boolean; entries: AsyncIterable<LogEntry> }> {
+interface OpenLog {
+  readonly driver: LogDriver;
+  readonly of: LogContainer;
+  readonly options: Readonly<Record<string, string>>;
+  readonly request: ReadLogs;
+}
+
+/** The container's log, ready to be read. A follower ends when the container stops and all was read. */
+async function openLog(room: ContainerRoom, container: Container, request: ReadLogs): Promise<OpenLog> {
   const { status } = container.state;
   if (status === 'removing' || status === 'dead') throw conflict('can not get logs from container which is dead or marked for removal');
   const open = await room.drivers.get('log', container.hostConfig.logDriver);
   if (!open.has('read')) throw new EngineError('not-implemented', 'configured logging driver does not support reading');
   const live = room.live.get(container.id);
-  const entries = open.driver.read(logContainer(room, container), container.hostConfig.logOptions, {
-    ...request,
-    follow: request.follow && live !== undefined,
-    ...(request.follow && live ? { ended: live.ended } : {}),
-  });
-  return { tty: container.config.tty, entries };
+  return {
+    driver: open.driver,
+    of: logContainer(room, container),
+    options: container.hostConfig.logOptions,
+    request: {
+      ...request,
+      follow: request.follow && live !== undefined,
+      ...(request.follow && live ? { ended: live.ended } : {}),
+    },
+  };
+}
+
+/** What was logged, through the driver that wrote it. */
+export async function readLogs(room: ContainerRoom, container: Container, wanted: ReadLogs): Promise<AsyncIterable<LogEntry>> {
+  const { driver, of, options, request } = await openLog(room, container, wanted);
+  return driver.read(of, options, request);
+}
+
+/** As {@link readLogs}; entries may come as runs that are already written out. */
+export async function readLogRuns(
+  room: ContainerRoom,
+  container: Container,
+  wanted: ReadLogs,
+  form: LogForm,
+): Promise<AsyncIterable<LogEntry | Buffer>> {
+  const { driver, of, options, request } = await openLog(room, container, wanted);
+  return driver.readRuns?.(of, options, request, form) ?? driver.read(of, options, request);
 }

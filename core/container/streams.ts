@@ -163,7 +163,7 @@ async function connect(room: ContainerRoom, id: string, pending: Pending): Promi
 /** What was logged before, ahead of what comes. */
 async function replay(room: ContainerRoom, container: Container, options: AttachOptions, client: ClientStream): Promise<void> {
   const { stdout, stderr } = options;
-  const { entries } = await readLogs(room, container, { stdout, stderr, follow: false, signal: client.gone });
+  const entries = await readLogs(room, container, { stdout, stderr, follow: false, signal: client.gone });
   for await (const entry of entries) {
     if (client.gone.aborted) return;
     await client.write(entry.stream, entry.line);

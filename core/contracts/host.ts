@@ -1,4 +1,5 @@
 import type { HostFiles } from './host-files.js';
+import type { HostLogs } from './host-logs.js';
 import type { HostNet } from './host-net.js';
 import type { HostProcess } from './host-process.js';
 
@@ -9,6 +10,7 @@ import type { HostProcess } from './host-process.js';
  */
 export interface Host {
   readonly files: HostFiles;
+  readonly logs: HostLogs;
   readonly net: HostNet;
   readonly process: HostProcess;
 }

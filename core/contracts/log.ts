@@ -37,6 +37,14 @@ export interface ReadLogs {
   readonly ended?: Promise<void>;
 }
 
+/** How lines are written out for Docker's clients. */
+export interface LogForm {
+  /** Each line behind the 8-byte head of its stream and length; not so for what came from a terminal. */
+  readonly framed: boolean;
+  /** Each line behind its time, nine digits of a second, and a space. */
+  readonly timestamps: boolean;
+}
+
 export interface LogContainer {
   readonly id: string;
   readonly name: string;
@@ -58,6 +66,16 @@ export interface LogDriver {
   path(container: LogContainer): string;
   /** Entries in the order they were written, objects not bytes. Only with the capability `read`. */
   read(container: LogContainer, options: Readonly<Record<string, string>>, request: ReadLogs): AsyncIterable<LogEntry>;
+  /**
+   * As `read`, in runs: a Buffer is any number of entries, written out in `form`, and stands for them; an entry comes as it is
+   * where there was no faster way. Left out by a driver that has none at all.
+   */
+  readRuns?(
+    container: LogContainer,
+    options: Readonly<Record<string, string>>,
+    request: ReadLogs,
+    form: LogForm,
+  ): AsyncIterable<LogEntry | Buffer>;
   /** Removes what `target` made; repeatable. */
   remove(container: LogContainer): Promise<void>;
   close(): Promise<void>;

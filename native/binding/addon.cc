@@ -41,6 +41,7 @@ Napi::Value run_off_thread(Napi::Env env, std::function<void()> work) {
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   gantry::binding::init_files(env, exports);
+  gantry::binding::init_logs(env, exports);
   gantry::binding::init_net(env, exports);
   gantry::binding::init_process(env, exports);
   return exports;

@@ -76,6 +76,7 @@ Napi::Value run_off_thread(Napi::Env env, std::function<void()> work);
 
 /// Each part of the addon registers its own functions.
 void init_files(Napi::Env env, Napi::Object exports);
+void init_logs(Napi::Env env, Napi::Object exports);
 void init_net(Napi::Env env, Napi::Object exports);
 void init_process(Napi::Env env, Napi::Object exports);
 

@@ -122,6 +122,7 @@ export function fakeBlobHost(overrides: Partial<HostFiles> = {}): Host {
     );
   return {
     files: Object.assign(missing('files'), fakeFiles, overrides) as HostFiles,
+    logs: missing('logs') as Host['logs'],
     net: missing('net') as Host['net'],
     process: Object.assign(missing('process'), { pipe: fakePipe, closeFd: closeSync }) as Host['process'],
   };

@@ -277,6 +277,10 @@ export class FakeContainers implements Containers {
     };
   }
 
+  logRuns(name: string, request: ReadLogs): Promise<{ tty: boolean; entries: AsyncIterable<LogEntry> }> {
+    return this.logs(name, request);
+  }
+
   async changes(name: string): Promise<{ path: string; kind: 'modified' | 'added' | 'deleted' }[]> {
     this.called('changes', name);
     return [

@@ -78,7 +78,7 @@ export function containerStreamRoutes(app: FastifyInstance, services: Services, 
     const until = query.time('until');
     const gone = new AbortController();
     reply.raw.once('close', () => gone.abort());
-    const { tty, entries } = await containers.logs(request.params.name, {
+    const wanted = {
       stdout,
       stderr,
       follow: query.bool('follow'),
@@ -86,11 +86,16 @@ export function containerStreamRoutes(app: FastifyInstance, services: Services, 
       ...(tail === undefined ? {} : { tail }),
       ...(since === undefined ? {} : { since }),
       ...(until === undefined ? {} : { until }),
-    });
-    const form = { timestamps: query.bool('timestamps'), details: query.bool('details'), framed: !tty };
+    };
+    const timestamps = query.bool('timestamps');
+    const details = query.bool('details');
+    // Details are rare, and only entries have them.
+    const { name } = request.params;
+    const { tty, entries } = await (details ? containers.logs(name, wanted) : containers.logRuns(name, wanted, { timestamps }));
+    const form = { timestamps, details, framed: !tty };
     const stream = await ResponseStream.open(context, reply, streamType(!tty, request.apiVersion));
     try {
-      for await (const entry of entries) await stream.write(logLine(entry, form));
+      for await (const entry of entries) await stream.write(Buffer.isBuffer(entry) ? entry : logLine(entry, form));
       await stream.end();
     } catch (error) {
       context.log.warn('a log could not be read to its end', { container: request.params.name, error: String(error) });

@@ -1,14 +1,17 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LogContainer, LogDriver, LogEntry, LogTarget, ReadLogs } from '@gantry/core/contracts/log.js';
+import type { HostLogs } from '@gantry/core/contracts/host-logs.js';
+import type { LogContainer, LogDriver, LogEntry, LogForm, LogTarget, ReadLogs } from '@gantry/core/contracts/log.js';
 import { listLogFiles } from './log-files.js';
 import { attributes, parseOptions } from './options.js';
-import { readLog } from './reader.js';
+import { readLog, readLogRuns } from './reader.js';
 
 type Options = Readonly<Record<string, string>>;
 
 /** Docker's json-file: the shim writes and rotates, this reads. */
 export class JsonFileDriver implements LogDriver {
+  constructor(private readonly logs: HostLogs) {}
+
   validate(options: Options): void {
     parseOptions(options);
   }
@@ -23,6 +26,12 @@ export class JsonFileDriver implements LogDriver {
 
   read(container: LogContainer, _options: Options, request: ReadLogs): AsyncIterable<LogEntry> {
     return readLog(this.path(container), request);
+  }
+
+  readRuns(container: LogContainer, _options: Options, request: ReadLogs, form: LogForm): AsyncIterable<LogEntry | Buffer> {
+    const { stdout, stderr, since, until } = request;
+    const selection = { ...form, stdout, stderr, ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) };
+    return readLogRuns(this.path(container), request, (bytes, start) => this.logs.pack(bytes, start, selection));
   }
 
   async remove(container: LogContainer): Promise<void> {

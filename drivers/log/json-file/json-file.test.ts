@@ -1,7 +1,8 @@
 import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { LogContainer, LogEntry, ReadLogs } from '@gantry/core/contracts/log.js';
+import type { LogContainer, LogEntry, LogForm, ReadLogs } from '@gantry/core/contracts/log.js';
+import { logs } from '@gantry/native/logs.js';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { JsonFileDriver } from './driver.js';
@@ -9,7 +10,7 @@ import { parseTime, RecordParser } from './record.js';
 
 const ID = 'c'.repeat(64);
 const ALL: ReadLogs = { stdout: true, stderr: true, follow: false };
-const driver = new JsonFileDriver();
+const driver = new JsonFileDriver(logs);
 
 let folder: string;
 let container: LogContainer;
@@ -119,6 +120,109 @@ describe('reading', () => {
     for (const tail of [1, 1000, 5000, 19_999, 20_000, 20_001]) {
       expect(numbersOf(await read({ tail }))).toEqual(range(Math.max(0, 20_000 - tail), 20_000));
     }
+  });
+});
+
+describe('runs', () => {
+  const frame = ({ stream, time, line }: LogEntry, { framed, timestamps }: LogForm): Buffer => {
+    const seconds = new Date(Number(time / 1_000_000_000n) * 1000).toISOString().slice(0, 19);
+    const text = timestamps ? Buffer.concat([Buffer.from(`${seconds}.${String(time % 1_000_000_000n).padStart(9, '0')}Z `), line]) : line;
+    const head = Buffer.from([stream === 'stdout' ? 1 : 2, 0, 0, 0, 0, 0, 0, 0]);
+    head.writeUInt32BE(text.length, 4);
+    return framed ? Buffer.concat([head, text]) : text;
+  };
+  const bytesOf = async (request: Partial<ReadLogs>, form: LogForm): Promise<{ bytes: Buffer; runs: number }> => {
+    const parts: Buffer[] = [];
+    let runs = 0;
+    for await (const item of driver.readRuns(container, {}, { ...ALL, ...request }, form)) {
+      if (Buffer.isBuffer(item)) ++runs;
+      parts.push(Buffer.isBuffer(item) ? item : frame(item, form));
+    }
+    return { bytes: Buffer.concat(parts), runs };
+  };
+  const forms = [true, false].flatMap((framed) => [true, false].map((timestamps) => ({ framed, timestamps })));
+
+  it('say what the entries say, whatever was logged', async () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 60 }),
+      fc.stringMatching(/^["\\\n,:{}a-z]{0,60}$/),
+      fc.constantFrom('\ud800', '\udc00x', '\u2028', `x","stream":"stderr","time":"${stamp(1)}"}`),
+    );
+    const one = fc.record({
+      log: text,
+      stream: fc.constantFrom('stdout', 'stderr'),
+      nanos: fc.nat(999_999_999),
+      attrs: fc.option(fc.dictionary(fc.string(), fc.string()), { nil: undefined }),
+    });
+    // Go's writer leaves characters as they are or writes them as escapes; both are read.
+    const escaped = (json: string): string => json.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+    const line = fc.oneof(
+      {
+        weight: 8,
+        arbitrary: fc.tuple(one, fc.boolean()).map(([{ log, stream, nanos, attrs }, all]) => {
+          const json = JSON.stringify({
+            log,
+            stream,
+            ...(attrs ? { attrs } : {}),
+            time: stamp(nanos).replace(/0+Z$/, 'Z').replace('.Z', 'Z'),
+          });
+          return all ? escaped(json) : json;
+        }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom(
+          '',
+          '{}',
+          '{"log":"',
+          '{"log":"x","stream":"stdout","time":"2026"}',
+          '{"log":"a\\qb","stream":"stdout","time":"2026-01-02T03:04:05Z"}',
+          '{"time":"2026-01-02T03:04:05+01:00","stream":"stdout","log":"other order\\n"}',
+        ),
+      },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(line, { maxLength: 12 }),
+        fc.boolean(),
+        fc.boolean(),
+        fc.option(fc.nat(999_999_999), { nil: undefined }),
+        async (lines, stdout, stderr, since) => {
+          writeFileSync(path, lines.map((text) => `${text}\n`).join(''));
+          const request = { stdout, stderr, ...(since === undefined ? {} : { since: timeOf(since) }) };
+          const entries = await read(request);
+          for (const form of forms) {
+            const { bytes } = await bytesOf(request, form);
+            expect(bytes).toEqual(Buffer.concat(entries.map((entry) => frame(entry, form))));
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  it('end at `until`, go on over files, and are few', async () => {
+    writeFileSync(`${path}.1`, records(0, 9_000));
+    writeFileSync(path, records(9_000, 20_000));
+    for (const form of forms) {
+      const { bytes, runs } = await bytesOf({ until: timeOf(15_000) }, form);
+      expect(bytes).toEqual(Buffer.concat((await read({ until: timeOf(15_000) })).map((entry) => frame(entry, form))));
+      expect(runs).toBeLessThan(20);
+    }
+    expect((await bytesOf({ tail: 3 }, { framed: false, timestamps: false })).bytes.toString()).toBe(
+      'line 19997\nline 19998\nline 19999\n',
+    );
+  });
+
+  it('take any bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), fc.nat(400), (noise, cut) => {
+        const bytes = Buffer.concat([Buffer.from(record(1)), Buffer.from(noise), Buffer.from(record(2).slice(0, cut))]);
+        const { taken, run } = logs.pack(bytes, 0, { framed: true, timestamps: true, stdout: true, stderr: true });
+        expect(taken).toBeGreaterThanOrEqual(record(1).length);
+        expect(run.length).toBeLessThanOrEqual(taken);
+      }),
+    );
   });
 });
 

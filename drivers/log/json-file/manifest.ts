@@ -7,5 +7,5 @@ export const jsonFileLog: DriverManifest<'log'> = {
   name: 'json-file',
   capabilities: ['read'],
   probe: async () => ({ ok: true }),
-  open: async () => new JsonFileDriver(),
+  open: async (env) => new JsonFileDriver(env.host.logs),
 };

@@ -1,3 +1,4 @@
+import type { PackedLog } from '@gantry/core/contracts/host-logs.js';
 import type { LogEntry, ReadLogs } from '@gantry/core/contracts/log.js';
 import { chunksOf, MAX_RECORD, storedChunks } from './chunks.js';
 import { Changes } from './changes.js';
@@ -8,31 +9,42 @@ import { findTail } from './tail.js';
 const NEWLINE = 0x0a;
 const EMPTY: Buffer = Buffer.alloc(0);
 
+/** Writes out the records in `bytes` from `start` on, as far as they have the usual shape. */
+export type Pack = (bytes: Buffer, start: number) => PackedLog;
+
 /** Entries of a log and its rotated predecessors, in the order they were written. */
 export function readLog(path: string, request: ReadLogs): AsyncIterable<LogEntry> {
-  return { [Symbol.asyncIterator]: () => new Entries(new LogReader(path, request).batches()) };
+  // Without something to pack with there are no runs among them.
+  return readLogRuns(path, request) as AsyncIterable<LogEntry>;
 }
 
+/** As {@link readLog}; what `pack` takes comes as the bytes that it made. */
+export function readLogRuns(path: string, request: ReadLogs, pack?: Pack): AsyncIterable<LogEntry | Buffer> {
+  return { [Symbol.asyncIterator]: () => new Items(new LogReader(path, request, pack).batches()) };
+}
+
+type Item = LogEntry | Buffer;
+
 /** Hands out batches one by one. Not a generator: a resolved promise for each entry is most of what reading costs. */
-class Entries implements AsyncIterator<LogEntry> {
-  private batch: readonly LogEntry[] = [];
+class Items implements AsyncIterator<Item> {
+  private batch: readonly Item[] = [];
   private at = 0;
 
-  constructor(private readonly batches: AsyncGenerator<readonly LogEntry[], void>) {}
+  constructor(private readonly batches: AsyncGenerator<readonly Item[], void>) {}
 
-  next(): Promise<IteratorResult<LogEntry>> {
+  next(): Promise<IteratorResult<Item>> {
     const value = this.batch[this.at];
     if (value === undefined) return this.refill();
     ++this.at;
     return Promise.resolve({ done: false, value });
   }
 
-  async return(): Promise<IteratorResult<LogEntry>> {
+  async return(): Promise<IteratorResult<Item>> {
     await this.batches.return();
     return { done: true, value: undefined };
   }
 
-  private async refill(): Promise<IteratorResult<LogEntry>> {
+  private async refill(): Promise<IteratorResult<Item>> {
     for (;;) {
       const { done, value } = await this.batches.next();
       if (done) return { done: true, value: undefined };
@@ -58,9 +70,10 @@ class LogReader {
   constructor(
     private readonly path: string,
     private readonly request: ReadLogs,
+    private readonly pack: Pack | undefined,
   ) {}
 
-  async *batches(): AsyncGenerator<readonly LogEntry[], void> {
+  async *batches(): AsyncGenerator<readonly Item[], void> {
     const { follow, signal } = this.request;
     // Before the files are opened: nothing may change unseen in between.
     const changes = follow ? new Changes(this.path, this.request) : undefined;
@@ -102,20 +115,31 @@ class LogReader {
     return (since === undefined || entry.time >= since) && (until === undefined || entry.time <= until);
   }
 
-  private async *readWhole(file: OpenLogFile, offset: number): AsyncGenerator<readonly LogEntry[], void> {
+  private async *readWhole(file: OpenLogFile, offset: number): AsyncGenerator<readonly Item[], void> {
     this.rest = EMPTY;
     for await (const chunk of chunksOf(file, offset)) {
-      yield this.entries(chunk);
+      yield this.items(chunk);
       if (this.pastUntil || this.request.signal?.aborted) return;
     }
   }
 
-  private entries(chunk: Buffer): LogEntry[] {
+  private items(chunk: Buffer): Item[] {
     const bytes = this.rest.length > 0 ? Buffer.concat([this.rest, chunk]) : chunk;
     const { until } = this.request;
-    const result: LogEntry[] = [];
+    const result: Item[] = [];
     let start = 0;
     while (start < bytes.length) {
+      if (this.pack && this.skipThrough === undefined) {
+        const { taken, run, last, past } = this.pack(bytes, start);
+        if (run.length > 0) result.push(run);
+        start += taken;
+        if (taken > 0) this.lastTime = last;
+        if (past) {
+          this.pastUntil = true;
+          break;
+        }
+        // What is left is read as one that is not usual, if it is whole.
+      }
       let entry = this.parser.parseUsual(bytes, start);
       if (entry) {
         start = this.parser.after;
@@ -142,7 +166,7 @@ class LogReader {
     return result;
   }
 
-  private async *followLive(first: OpenLogFile | undefined, offset: number, changes: Changes): AsyncGenerator<readonly LogEntry[], void> {
+  private async *followLive(first: OpenLogFile | undefined, offset: number, changes: Changes): AsyncGenerator<readonly Item[], void> {
     let file = first;
     let position = offset;
     this.rest = EMPTY;
@@ -159,7 +183,7 @@ class LogReader {
           }
           for await (const chunk of storedChunks(file, position, size)) {
             position += chunk.length;
-            yield this.entries(chunk);
+            yield this.items(chunk);
             if (this.pastUntil || changes.aborted) return;
           }
         }
