@@ -46,6 +46,11 @@ export class ResponseStream {
     if (!this.raw.write(chunk)) await drained(this.raw);
   }
 
+  /** As {@link write}, and `chunk` is free for other use when it resolves. */
+  async writeOut(chunk: Buffer): Promise<void> {
+    if (!this.raw.destroyed && !this.raw.writableEnded) await this.taken(chunk);
+  }
+
   /** One object in a chunk of its own: some clients take each chunk for one document. Resolves when it is on its way. */
   async object(text: string): Promise<void> {
     this.push(text);
@@ -70,16 +75,21 @@ export class ResponseStream {
       const next = text;
       this.queuedBytes -= next.length;
       if (this.raw.destroyed || this.raw.writableEnded) continue;
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          this.raw.off('close', done);
-          resolve();
-        };
-        this.raw.once('close', done);
-        this.raw.write(next, done);
-      });
+      await this.taken(next);
     }
     this.pumping = undefined;
+  }
+
+  /** Writes, and waits until the kernel has it or the client is gone. */
+  private taken(chunk: string | Buffer): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.raw.off('close', done);
+        resolve();
+      };
+      this.raw.once('close', done);
+      this.raw.write(chunk, done);
+    });
   }
 
   /** Cuts the connection, so that the client cannot take what it has for the whole. */

@@ -137,7 +137,7 @@ export interface Containers {
   /** Undefined usage when it does not run. */
   sample(name: string): Promise<StatsSample>;
   logs(name: string, request: ReadLogs): Promise<{ tty: boolean; entries: AsyncIterable<LogEntry> }>;
-  /** As `logs`, faster: a Buffer is a run of entries that are already written out, framed unless there is a terminal. */
+  /** As `logs`, faster: a Buffer is a run of entries that are already written out, framed unless there is a terminal; it holds its bytes until the next is asked for. */
   logRuns(
     name: string,
     request: ReadLogs,

@@ -12,7 +12,8 @@ export interface LogSelection extends LogForm {
 export interface PackedLog {
   /** Bytes of records that were read. Behind them stands a record that has not ended or has an unusual shape; or, with `past`, one after `until`. */
   readonly taken: number;
-  readonly run: Buffer;
+  /** Bytes written. */
+  readonly written: number;
   /** Time of the last record in nanoseconds since 1970; 0 when there was none. */
   readonly last: bigint;
   readonly past: boolean;
@@ -20,6 +21,11 @@ export interface PackedLog {
 
 /** Log records at the speed of memory. */
 export interface HostLogs {
-  /** Whole records of a json-file log in `bytes` from `start` on, written out. Short enough for the event loop when `bytes` is. */
-  pack(bytes: Buffer, start: number, selection: LogSelection): PackedLog;
+  /** What `pack` may write past the size of its input. */
+  readonly slack: number;
+  /**
+   * Whole records of a json-file log in `bytes` from `start` on, written out to the begin of `to`, which has room for the
+   * rest of `bytes` and the slack. Short enough for the event loop when `bytes` is.
+   */
+  pack(bytes: Buffer, start: number, to: Buffer, selection: LogSelection): PackedLog;
 }

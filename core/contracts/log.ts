@@ -68,7 +68,8 @@ export interface LogDriver {
   read(container: LogContainer, options: Readonly<Record<string, string>>, request: ReadLogs): AsyncIterable<LogEntry>;
   /**
    * As `read`, in runs: a Buffer is any number of entries, written out in `form`, and stands for them; an entry comes as it is
-   * where there was no faster way. Left out by a driver that has none at all.
+   * where there was no faster way. A Buffer holds its bytes until the next item is asked for. Left out by a driver that has
+   * no faster way at all.
    */
   readRuns?(
     container: LogContainer,

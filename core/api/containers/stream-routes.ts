@@ -95,7 +95,7 @@ export function containerStreamRoutes(app: FastifyInstance, services: Services, 
     const form = { timestamps, details, framed: !tty };
     const stream = await ResponseStream.open(context, reply, streamType(!tty, request.apiVersion));
     try {
-      for await (const entry of entries) await stream.write(Buffer.isBuffer(entry) ? entry : logLine(entry, form));
+      for await (const entry of entries) await (Buffer.isBuffer(entry) ? stream.writeOut(entry) : stream.write(logLine(entry, form)));
       await stream.end();
     } catch (error) {
       context.log.warn('a log could not be read to its end', { container: request.params.name, error: String(error) });

@@ -5,11 +5,19 @@ import type { OpenLogFile } from './log-files.js';
 const CHUNK = 256 * 1024;
 const NEWLINE = 0x0a;
 
-/** The bytes of a plain file as they are, from `offset` to its end or to `limit`. Each chunk is the receiver's own. */
-export async function* storedChunks(file: OpenLogFile, offset: number, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
+/**
+ * The bytes of a plain file as they are, from `offset` to its end or to `limit`. Each chunk is the receiver's own; not so with
+ * `reuse`, where the next chunk takes its place: the collector has less to do then.
+ */
+export async function* storedChunks(
+  file: OpenLogFile,
+  offset: number,
+  { limit = Number.POSITIVE_INFINITY, reuse = false }: { limit?: number; reuse?: boolean } = {},
+): AsyncGenerator<Buffer> {
+  let bytes: Buffer | undefined;
   for (let position = offset; position < limit;) {
     const size = Math.min(CHUNK, limit - position);
-    const bytes = Buffer.allocUnsafeSlow(size);
+    if (!reuse || bytes === undefined || bytes.length < size) bytes = Buffer.allocUnsafeSlow(size);
     const { bytesRead } = await file.handle.read(bytes, 0, size, position);
     if (bytesRead === 0) return;
     position += bytesRead;
@@ -17,10 +25,10 @@ export async function* storedChunks(file: OpenLogFile, offset: number, limit = N
   }
 }
 
-/** A file's uncompressed bytes from `offset` to its end. Each chunk is the receiver's own. */
-export async function* chunksOf(file: OpenLogFile, offset: number): AsyncGenerator<Buffer> {
+/** A file's uncompressed bytes from `offset` to its end; `reuse` as for {@link storedChunks}. */
+export async function* chunksOf(file: OpenLogFile, offset: number, reuse = false): AsyncGenerator<Buffer> {
   if (!file.compressed) {
-    yield* storedChunks(file, offset);
+    yield* storedChunks(file, offset, { reuse });
     return;
   }
   let skip = offset;
@@ -52,7 +60,7 @@ export interface Line {
   readonly offset: number;
 }
 
-/** Longer is no record of ours: 16 KiB of text, six bytes for each, and attributes. */
+/** A longer one is no record of ours: 16 KiB of text, six bytes for each, and attributes. */
 export const MAX_RECORD = 512 * 1024;
 
 /** Whole lines of a sequence of chunks; what follows the last newline is left out. */

@@ -31,7 +31,10 @@ export class JsonFileDriver implements LogDriver {
   readRuns(container: LogContainer, _options: Options, request: ReadLogs, form: LogForm): AsyncIterable<LogEntry | Buffer> {
     const { stdout, stderr, since, until } = request;
     const selection = { ...form, stdout, stderr, ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) };
-    return readLogRuns(this.path(container), request, (bytes, start) => this.logs.pack(bytes, start, selection));
+    return readLogRuns(this.path(container), request, {
+      slack: this.logs.slack,
+      pack: (bytes, start, to) => this.logs.pack(bytes, start, to, selection),
+    });
   }
 
   async remove(container: LogContainer): Promise<void> {

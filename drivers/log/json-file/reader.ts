@@ -9,8 +9,13 @@ import { findTail } from './tail.js';
 const NEWLINE = 0x0a;
 const EMPTY: Buffer = Buffer.alloc(0);
 
-/** Writes out the records in `bytes` from `start` on, as far as they have the usual shape. */
-export type Pack = (bytes: Buffer, start: number) => PackedLog;
+/** Writes out records. */
+export interface Packer {
+  /** Room that `to` has beyond the size of the input. */
+  readonly slack: number;
+  /** The records in `bytes` from `start` on, as far as they have the usual shape. */
+  pack(bytes: Buffer, start: number, to: Buffer): PackedLog;
+}
 
 /** Entries of a log and its rotated predecessors, in the order they were written. */
 export function readLog(path: string, request: ReadLogs): AsyncIterable<LogEntry> {
@@ -18,9 +23,9 @@ export function readLog(path: string, request: ReadLogs): AsyncIterable<LogEntry
   return readLogRuns(path, request) as AsyncIterable<LogEntry>;
 }
 
-/** As {@link readLog}; what `pack` takes comes as the bytes that it made. */
-export function readLogRuns(path: string, request: ReadLogs, pack?: Pack): AsyncIterable<LogEntry | Buffer> {
-  return { [Symbol.asyncIterator]: () => new Items(new LogReader(path, request, pack).batches()) };
+/** As {@link readLog}; what the packer takes comes as the bytes that it made, which last until the next item is asked for. */
+export function readLogRuns(path: string, request: ReadLogs, packer?: Packer): AsyncIterable<LogEntry | Buffer> {
+  return { [Symbol.asyncIterator]: () => new Items(new LogReader(path, request, packer).batches()) };
 }
 
 type Item = LogEntry | Buffer;
@@ -66,11 +71,14 @@ class LogReader {
   /** Entries up to this time were delivered from a file that is no longer there to compare with. */
   private skipThrough: bigint | undefined;
   private pastUntil = false;
+  /** What runs are written to, used again for each chunk, and what is left of it. */
+  private runs = EMPTY;
+  private room = EMPTY;
 
   constructor(
     private readonly path: string,
     private readonly request: ReadLogs,
-    private readonly pack: Pack | undefined,
+    private readonly packer: Packer | undefined,
   ) {}
 
   async *batches(): AsyncGenerator<readonly Item[], void> {
@@ -117,21 +125,41 @@ class LogReader {
 
   private async *readWhole(file: OpenLogFile, offset: number): AsyncGenerator<readonly Item[], void> {
     this.rest = EMPTY;
-    for await (const chunk of chunksOf(file, offset)) {
+    for await (const chunk of chunksOf(file, offset, this.packer !== undefined)) {
       yield this.items(chunk);
       if (this.pastUntil || this.request.signal?.aborted) return;
     }
   }
 
+  /** What whole records there are in the chunk; it may be used again afterwards when there is a packer. */
   private items(chunk: Buffer): Item[] {
-    const bytes = this.rest.length > 0 ? Buffer.concat([this.rest, chunk]) : chunk;
-    const { until } = this.request;
     const result: Item[] = [];
+    if (this.packer) this.makeRoom(this.rest.length + chunk.length + this.packer.slack);
     let start = 0;
+    if (this.rest.length > 0) {
+      // Only the record that lies in two chunks is put together.
+      const end = chunk.indexOf(NEWLINE);
+      start = end < 0 ? chunk.length : end + 1;
+      this.read(Buffer.concat([this.rest, chunk.subarray(0, start)]), 0, result);
+      if (this.pastUntil || start === chunk.length) return result;
+    }
+    this.read(chunk, start, result);
+    return result;
+  }
+
+  private makeRoom(size: number): void {
+    if (this.runs.length < size) this.runs = Buffer.allocUnsafeSlow(size);
+    this.room = this.runs;
+  }
+
+  private read(bytes: Buffer, from: number, result: Item[]): void {
+    const { until } = this.request;
+    let start = from;
     while (start < bytes.length) {
-      if (this.pack && this.skipThrough === undefined) {
-        const { taken, run, last, past } = this.pack(bytes, start);
-        if (run.length > 0) result.push(run);
+      if (this.packer && this.skipThrough === undefined) {
+        const { taken, written, last, past } = this.packer.pack(bytes, start, this.room);
+        if (written > 0) result.push(this.room.subarray(0, written));
+        this.room = this.room.subarray(written);
         start += taken;
         if (taken > 0) this.lastTime = last;
         if (past) {
@@ -159,11 +187,12 @@ class LogReader {
         this.pastUntil = true;
         break;
       }
-      if (this.wanted(entry)) result.push(entry);
+      if (this.wanted(entry)) result.push(this.packer ? { ...entry, line: Buffer.from(entry.line) } : entry);
     }
-    this.rest = bytes.subarray(start);
-    if (this.rest.length > MAX_RECORD) this.rest = EMPTY;
-    return result;
+    const rest = bytes.subarray(start);
+    // Longer is no record of ours.
+    if (rest.length === 0 || rest.length > MAX_RECORD) this.rest = EMPTY;
+    else this.rest = this.packer ? Buffer.from(rest) : rest;
   }
 
   private async *followLive(first: OpenLogFile | undefined, offset: number, changes: Changes): AsyncGenerator<readonly Item[], void> {
@@ -181,7 +210,7 @@ class LogReader {
             position = 0;
             this.rest = EMPTY;
           }
-          for await (const chunk of storedChunks(file, position, size)) {
+          for await (const chunk of storedChunks(file, position, { limit: size, reuse: this.packer !== undefined })) {
             position += chunk.length;
             yield this.items(chunk);
             if (this.pastUntil || changes.aborted) return;
