@@ -1,0 +1,3 @@
+import { publishedSchema } from './published-schema.js';
+
+process.stdout.write(`${JSON.stringify(publishedSchema(), undefined, 2)}\n`);
