@@ -10,6 +10,7 @@ export const Tokens = {
   Database: token<import('./state/database.js').Database>('Database'),
   Journal: token<import('./state/journal.js').Journal>('Journal'),
   Drivers: token<import('./extension/driver-registry.js').DriverRegistry>('Drivers'),
+  Plugins: token<import('./contracts/plugin.js').PluginDirectory>('Plugins'),
   Events: token<import('./system/system.js').Events>('Events'),
   Content: token<import('./content/content.js').Content>('Content'),
   Layers: token<import('./layer/layers.js').Layers>('Layers'),

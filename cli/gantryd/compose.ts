@@ -8,6 +8,7 @@ import { ContainerRoom } from '@gantry/core/container/room.js';
 import { ContentStore } from '@gantry/core/content/content-store.js';
 import { invalid, isKind } from '@gantry/core/contracts/errors.js';
 import type { Logger } from '@gantry/core/contracts/manifest.js';
+import type { PluginStatus } from '@gantry/core/contracts/plugin.js';
 import { DriverRegistry } from '@gantry/core/extension/driver-registry.js';
 import { ImageService } from '@gantry/core/image/image-service.js';
 import { LayerStore } from '@gantry/core/layer/layer-store.js';
@@ -20,6 +21,8 @@ import { SystemService } from '@gantry/core/system/system-service.js';
 import { Tokens } from '@gantry/core/tokens.js';
 import { VolumeService } from '@gantry/core/volume/volume-service.js';
 import { host } from '@gantry/native/index.js';
+import { PluginHost } from '@gantry/plugins/host/plugin-host.js';
+import { RemoteAuthorization } from '@gantry/plugins/remote/authorization.js';
 import type { DaemonConfig } from './config.js';
 import { builtIn, configuredRuntimes, driverOptions } from './driver-sources.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -47,10 +50,17 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     (remove) => remove(),
   );
 
+  const events = new EventBus();
+  const plugins = new PluginHost({
+    folders: settings.pluginFolders,
+    origins: [],
+    log,
+    changed: (status, error) => tellOfPlugin(events, status, error),
+  });
   const registry = await lifecycle.start(
     'drivers',
     () =>
-      new DriverRegistry([configuredRuntimes(settings), builtIn], {
+      new DriverRegistry([configuredRuntimes(settings), builtIn, plugins], {
         dataRoot: settings.dataRoot,
         execRoot: settings.execRoot,
         instance: settings.instance,
@@ -71,7 +81,8 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   container.register(Tokens.Journal, { useValue: new Journal(database) });
   container.register(Tokens.Drivers, { useValue: registry });
   const single = instanceCachingFactory;
-  container.register(Tokens.Events, { useFactory: single((c) => c.resolve(EventBus)) });
+  container.register(Tokens.Events, { useValue: events });
+  container.register(Tokens.Plugins, { useValue: plugins });
   container.register(Tokens.Content, { useFactory: single((c) => c.resolve(ContentStore)) });
   container.register(Tokens.Layers, { useFactory: single((c) => c.resolve(LayerStore)) });
   container.register(Tokens.Images, { useFactory: single((c) => c.resolve(ImageService)) });
@@ -137,6 +148,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
           events: container.resolve(Tokens.Events),
         },
         log,
+        authorization: settings.authorizationPlugins.map((name) => new RemoteAuthorization(name, plugins)),
         unsent: (fd) => host.net.unsent(fd),
         peerUid: (fd) => host.net.peerCredentials(fd).uid,
       }),
@@ -148,6 +160,17 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   }
   const { name, reason } = layers.defaultDriver;
   log.info('ready', { version: settings.version, storage: name, because: reason, containers: room.store.list().length });
+}
+
+/** Operators see in events which plugin is away and when it came back. */
+function tellOfPlugin(events: EventBus, status: PluginStatus, error: string | undefined): void {
+  if (status.state === 'found' || status.state === 'activating') return;
+  events.publish({
+    type: 'plugin',
+    action: status.state,
+    id: status.name,
+    attributes: { name: status.name, kinds: status.kinds.join(','), ...(error === undefined ? {} : { error }) },
+  });
 }
 
 /** What every container without a word of its own would fail for is told at the start. */

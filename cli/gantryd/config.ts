@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { binFolder } from '@gantry/native/addon.js';
+import { defaultFolders } from '@gantry/plugins/host/discovery.js';
 import { version } from '../version.js';
 import { logLevels } from './log.js';
 import { type Option, options } from './options.js';
@@ -169,6 +170,8 @@ function fromValues(values: Values): DaemonConfig {
   const flag = (key: string, fallback = false): boolean => (values.get(key) as boolean | undefined) ?? fallback;
   const number = (key: string, fallback: number): number => (values.get(key) as number | undefined) ?? fallback;
   const list = (key: string): string[] => (values.get(key) as string[] | undefined) ?? [];
+  const folders = (key: string, usual: readonly string[]): string[] =>
+    (values.has(key) ? list(key) : [...usual]).map((path) => resolve(path));
   const map = (key: string): Record<string, string> => {
     const given = (values.get(key) as Record<string, unknown> | undefined) ?? {};
     return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, String(value)]));
@@ -217,6 +220,11 @@ function fromValues(values: Values): DaemonConfig {
     seccompProfile: text('seccomp-profile'),
     defaultStopTimeout: number('default-stop-timeout', 10),
     shutdownTimeout: number('shutdown-timeout', 15),
+    authorizationPlugins: [...new Set(list('authorization-plugins'))],
+    pluginFolders: {
+      sockets: folders('plugin-socket-folders', defaultFolders.sockets),
+      specifications: folders('plugin-spec-folders', defaultFolders.specifications),
+    },
     registryMirrors: list('registry-mirrors'),
     insecureRegistries: list('insecure-registries'),
     certificateFolders: ['/etc/gantry/certs.d', '/etc/docker/certs.d'],

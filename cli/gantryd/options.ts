@@ -54,6 +54,13 @@ export const options: readonly Option[] = [
   option('seccomp-profile', 'string', 'path of a seccomp profile, builtin or unconfined'),
   option('default-stop-timeout', 'number', 'seconds from the stop signal to SIGKILL'),
   option('shutdown-timeout', 'number', 'seconds that stopping the daemon may take'),
+  option('authorization-plugins', 'list', 'access plugin that is asked about every request; several are asked in order', {
+    flag: 'authorization-plugin',
+  }),
+  option('plugin-socket-folders', 'list', 'folder of plugin sockets, instead of the usual ones', { flag: 'plugin-socket-folder' }),
+  option('plugin-spec-folders', 'list', 'folder of .spec and .json files of plugins, instead of the usual ones', {
+    flag: 'plugin-spec-folder',
+  }),
   option('live-restore', 'boolean', 'accepted: containers always outlive the daemon'),
   option('registry-mirrors', 'list', 'mirror of the default registry', { flag: 'registry-mirror' }),
   option('insecure-registries', 'list', 'registry without TLS (host, host:port or CIDR)', { flag: 'insecure-registry' }),

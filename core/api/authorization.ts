@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { AccessRequest, AuthorizationPlugin } from '../contracts/authorization.js';
+import type { AccessAnswer, AccessRequest, AuthorizationPlugin } from '../contracts/authorization.js';
 import { EngineError, messageOf } from '../contracts/errors.js';
 import type { Peer } from './connection.js';
 
@@ -18,14 +18,15 @@ export class Authorization {
 
   /** After routing and parsing: what is asked about is what the handler will act on. */
   async request(request: FastifyRequest): Promise<void> {
-    const { user, authenticationMethod } = this.peer(request);
+    const { user, authenticationMethod, certificates } = this.peer(request);
     const body = request.body;
     const isJson = typeof body === 'object' && body !== null && !('pipe' in body);
     const access: AccessRequest = {
       user,
       authenticationMethod,
+      peerCertificates: certificates,
       method: request.method,
-      uri: request.originalUrl,
+      uri: canonicalUri(request),
       headers: visibleHeaders(request),
       ...(isJson ? { body: Buffer.from(JSON.stringify(body)) } : {}),
     };
@@ -34,11 +35,11 @@ export class Authorization {
   }
 
   /** Before the answer goes out; a request that was refused is not asked about again. */
-  async response(request: FastifyRequest, statusCode: number): Promise<void> {
+  async response(request: FastifyRequest, answer: Omit<AccessAnswer, keyof AccessRequest>): Promise<void> {
     const access = this.asked.get(request);
     if (!access) return;
     this.asked.delete(request);
-    for (const plugin of this.plugins.toReversed()) await this.judge(plugin, () => plugin.authorizeResponse({ ...access, statusCode }));
+    for (const plugin of this.plugins.toReversed()) await this.judge(plugin, () => plugin.authorizeResponse({ ...access, ...answer }));
   }
 
   private async judge(plugin: AuthorizationPlugin, ask: () => ReturnType<AuthorizationPlugin['authorizeRequest']>): Promise<void> {
@@ -54,10 +55,28 @@ export class Authorization {
     app.addHook('preHandler', async (request) => this.request(request));
     app.addHook('onSend', async (request, reply, payload) => {
       if (reply.statusCode === 403) this.asked.delete(request);
-      await this.response(request, reply.statusCode);
+      await this.response(request, {
+        statusCode: reply.statusCode,
+        responseHeaders: Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)])),
+        ...(typeof payload === 'string' ? { responseBody: Buffer.from(payload) } : {}),
+      });
       return payload;
     });
   }
+}
+
+/**
+ * The path of the route that was found, with the names in it written in one way. What the client wrote may have been another
+ * spelling of it, and a plugin that compares text must not be led past by one.
+ */
+function canonicalUri(request: FastifyRequest): string {
+  const version = /^\/v\d+(\.\d+)*(?=\/)/.exec(request.originalUrl)?.[0] ?? '';
+  const params = request.params as Readonly<Record<string, string>>;
+  const path = (request.routeOptions.url ?? '').replaceAll(/:(\w+)|\*/g, (_, name: string | undefined) =>
+    encodeURI(params[name ?? '*'] ?? '').replaceAll(/[?#]/g, encodeURIComponent),
+  );
+  const query = request.originalUrl.indexOf('?');
+  return `${version}${path}${query < 0 ? '' : request.originalUrl.slice(query)}`;
 }
 
 /** Credentials are the engine's business alone. */

@@ -10,6 +10,8 @@ export interface Peer {
   readonly user: string;
   /** `TLS` or ''. */
   readonly authenticationMethod: string;
+  /** PEM. */
+  readonly certificates: readonly string[];
 }
 
 /** Descriptor number of a socket, or `undefined` for one that has none (closed, or made by a test). */
@@ -25,12 +27,23 @@ export function peerOf(socket: Socket, userOf: ((fd: number) => number | undefin
   if (isTls(socket)) {
     const subject = socket.getPeerCertificate()?.subject as { CN?: string | string[] } | undefined;
     const name = [subject?.CN ?? ''].flat()[0] ?? '';
-    return { user: socket.authorized ? name : '', authenticationMethod: socket.authorized && name !== '' ? 'TLS' : '' };
+    return {
+      user: socket.authorized ? name : '',
+      authenticationMethod: socket.authorized && name !== '' ? 'TLS' : '',
+      certificates: socket.authorized ? certificatesOf(socket) : [],
+    };
   }
-  if (socket.remoteAddress !== undefined) return { user: '', authenticationMethod: '' };
+  if (socket.remoteAddress !== undefined) return { user: '', authenticationMethod: '', certificates: [] };
   const fd = descriptorOf(socket);
   const uid = fd === undefined ? undefined : userOf?.(fd);
-  return { user: uid === undefined ? '' : `uid:${uid}`, authenticationMethod: '' };
+  return { user: uid === undefined ? '' : `uid:${uid}`, authenticationMethod: '', certificates: [] };
+}
+
+function certificatesOf(socket: TLSSocket): string[] {
+  const raw = (socket.getPeerCertificate() as { raw?: Buffer } | undefined)?.raw;
+  if (!raw) return [];
+  const lines = raw.toString('base64').match(/.{1,64}/g) ?? [];
+  return [`-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`];
 }
 
 /**

@@ -91,7 +91,7 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   const context: ApiContext = {
     log,
     accessPlugins: (options.authorization ?? []).map(({ name }) => name),
-    authorizeAnswer: (request, statusCode) => authorization.response(request, statusCode),
+    authorizeAnswer: (request, statusCode) => authorization.response(request, { statusCode }),
     ...(options.unsent ? { unsent: options.unsent } : {}),
     open: new Set(),
   };

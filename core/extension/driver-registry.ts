@@ -53,6 +53,27 @@ export class DriverRegistry {
     return (await pending) as unknown as OpenDriver<K>;
   }
 
+  /**
+   * Every driver of a kind that can be met now, strangers included, opened, with the reasons of those that cannot. No driver is waited
+   * for longer than its source waits.
+   */
+  async all<K extends DriverKind>(kind: K): Promise<{ drivers: OpenDriver<K>[]; problems: string[] }> {
+    const scans = await Promise.all(
+      this.sources.map(async (source) => (source.scan ? source.scan(kind) : { names: source.names(kind), problems: [] })),
+    );
+    const names = new Set(scans.flatMap((scan) => scan.names));
+    const problems = scans.flatMap((scan) => scan.problems);
+    const opened = await Promise.allSettled([...names].map((name) => this.get(kind, name)));
+    const drivers = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    problems.push(...opened.flatMap((result) => (result.status === 'rejected' ? [messageOf(result.reason)] : [])));
+    return { drivers, problems };
+  }
+
+  /** Whether a driver lives in another process: its answers may take long, and it may be away. Asks nobody. */
+  isRemote(kind: DriverKind, name: string): boolean {
+    return !this.sources.some((source) => !source.remote && source.names(kind).includes(name));
+  }
+
   /** What was declared, without opening. */
   async manifest<K extends DriverKind>(kind: K, name: string): Promise<DriverManifest<K>> {
     for (const source of this.sources) {

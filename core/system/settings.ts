@@ -48,6 +48,10 @@ export interface Settings {
   readonly seccompProfile: string;
   readonly defaultStopTimeout: number;
   readonly shutdownTimeout: number;
+  /** Names of the access plugins, in the order they are asked. */
+  readonly authorizationPlugins: readonly string[];
+  /** Folders of plugin sockets and of `.spec` and `.json` files, the first asked first. */
+  readonly pluginFolders: { readonly sockets: readonly string[]; readonly specifications: readonly string[] };
   readonly registryMirrors: readonly string[];
   readonly insecureRegistries: readonly string[];
   /** Folders with HOST/*.crt, *.cert, *.key. */

@@ -42,6 +42,8 @@ export const testSettings = (own: Partial<Settings>): Settings => ({
   seccompProfile: '',
   defaultStopTimeout: 10,
   shutdownTimeout: 15,
+  authorizationPlugins: [],
+  pluginFolders: { sockets: [], specifications: [] },
   registryMirrors: [],
   insecureRegistries: [],
   certificateFolders: [],
