@@ -1,11 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Host } from '../contracts/host.js';
 import { hexOf, sha256, snapshotId, type ChainId, type SnapshotId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 import { KeyedLock } from '../state/keyed-lock.js';
 import type { LayerRecords } from './layer-records.js';
+import type { LayerViews } from './layer-view.js';
 import type { StackedLayer } from './stack.js';
 
 /** What every container has to mount on, and what tells a program that it is in one. */
@@ -27,17 +25,16 @@ export class InitLayers {
   constructor(
     private readonly records: LayerRecords,
     private readonly host: Host,
-    /** For the one mount that fills it. */
-    private readonly runRoot: string,
+    private readonly views: LayerViews,
     private readonly boot: string,
   ) {}
 
   /** The snapshot that a container's layer stands on, made when it is the first one. The chain is pinned by the caller. */
   async ensure(open: OpenDriver<'storage'>, top: StackedLayer | undefined): Promise<SnapshotId> {
     const snapshot = initSnapshotOf(open.name, top?.chain);
-    if (this.records.hasInit(open.name, snapshot)) return snapshot;
+    if (await this.isThere(open, snapshot)) return snapshot;
     await this.locks.run(snapshot, async () => {
-      if (this.records.hasInit(open.name, snapshot)) return;
+      if (await this.isThere(open, snapshot)) return;
       // Without a record it is what a crash left.
       await open.driver.remove(snapshot);
       await open.driver.create(snapshot, { writable: true, ...(top === undefined ? {} : { parent: top.snapshot }) });
@@ -50,6 +47,10 @@ export class InitLayers {
       }
     });
     return snapshot;
+  }
+
+  private async isThere(open: OpenDriver<'storage'>, snapshot: SnapshotId): Promise<boolean> {
+    return this.records.hasInit(open.name, snapshot) && (await open.driver.exists(snapshot));
   }
 
   /** Fills again those that an earlier boot wrote and nobody knows to be on disk. Containers on them keep them. */
@@ -65,18 +66,19 @@ export class InitLayers {
     }
   }
 
-  private async fill(open: OpenDriver<'storage'>, snapshot: SnapshotId): Promise<void> {
+  /** Nobody makes this snapshot while `work` runs. */
+  apart(snapshot: SnapshotId, work: () => Promise<void>): Promise<void> {
+    return this.locks.run(snapshot, work);
+  }
+
+  isBusy(snapshot: SnapshotId): boolean {
+    return this.locks.busy(snapshot);
+  }
+
+  private fill(open: OpenDriver<'storage'>, snapshot: SnapshotId): Promise<void> {
     const { files, process } = this.host;
-    const place = join(this.runRoot, `init-${randomBytes(6).toString('hex')}`);
-    await mkdir(place, { recursive: true, mode: 0o700 });
-    let mounted = 0;
-    const mounts = await open.driver.acquire(snapshot);
-    try {
-      for (const mount of mounts) {
-        await files.mount(mount, place);
-        mounted++;
-      }
-      const root = await files.openRoot(place);
+    return this.views.show(open, snapshot, async (tree) => {
+      const root = await files.openRoot(tree);
       try {
         for (const path of FOLDERS) await kept(files.makeDirIn(root, path));
         for (const path of FILES) await kept(files.makeFileIn(root, path));
@@ -84,11 +86,7 @@ export class InitLayers {
       } finally {
         process.closeFd(root);
       }
-    } finally {
-      for (; mounted > 0; mounted--) await files.unmount(place);
-      await open.driver.release(snapshot);
-      await rmdir(place);
-    }
+    });
   }
 }
 

@@ -140,6 +140,18 @@ export class LayerRecords {
     this.db.run('DELETE FROM layer_init WHERE driver = ? AND snapshot = ?', driver, snapshot);
   }
 
+  /** The layers of a stack, bottom first, as far down as there are records. */
+  stackBelow(driver: string, top: ChainId | undefined): SnapshotRecord[] {
+    const stack: SnapshotRecord[] = [];
+    for (let chain = top; chain !== undefined;) {
+      const record = this.snapshot(driver, chain);
+      if (!record) break;
+      stack.unshift(record);
+      chain = record.parent;
+    }
+    return stack;
+  }
+
   sizeOf(chain: ChainId): number | undefined {
     const row = this.db.get('SELECT size FROM layer_snapshot WHERE chain = ? LIMIT 1', chain);
     return row && Number(row['size']);
@@ -162,10 +174,31 @@ export class LayerRecords {
     return this.db.get('SELECT 1 FROM layer_hold WHERE driver = ? AND chain = ? LIMIT 1', driver, chain) !== undefined;
   }
 
-  holds(): { driver: string; chain: ChainId }[] {
+  /** Drops what one owner holds with one driver. */
+  unholdFrom(owner: string, driver: string): void {
+    this.db.run('DELETE FROM layer_hold WHERE owner = ? AND driver = ?', owner, driver);
+  }
+
+  holds(): { owner: string; driver: string; chain: ChainId }[] {
     return this.db
-      .all('SELECT driver, chain FROM layer_hold')
-      .map((row) => ({ driver: text(row, 'driver'), chain: text(row, 'chain') as ChainId }));
+      .all('SELECT owner, driver, chain FROM layer_hold')
+      .map((row) => ({ owner: text(row, 'owner'), driver: text(row, 'driver'), chain: text(row, 'chain') as ChainId }));
+  }
+
+  /** Whether a record stands for this snapshot. */
+  names(driver: string, snapshot: SnapshotId): boolean {
+    return (
+      this.hasInit(driver, snapshot) ||
+      this.db.get('SELECT 1 FROM layer_snapshot WHERE driver = ? AND snapshot = ?', driver, snapshot) !== undefined ||
+      this.db.get('SELECT 1 FROM layer_writable WHERE driver = ? AND snapshot = ?', driver, snapshot) !== undefined
+    );
+  }
+
+  /** Whether there is any record of this driver. */
+  uses(driver: string): boolean {
+    return ['layer_snapshot', 'layer_init', 'layer_writable'].some(
+      (table) => this.db.get(`SELECT 1 FROM ${table} WHERE driver = ? LIMIT 1`, driver) !== undefined,
+    );
   }
 
   writable(container: string): WritableRecord | undefined {
@@ -186,6 +219,11 @@ export class LayerRecords {
       record.chain ?? null,
       record.quota ?? null,
     );
+  }
+
+  /** The same layer is kept by another driver from now on. */
+  moveWritable(container: string, driver: string): void {
+    this.db.run('UPDATE layer_writable SET driver = ? WHERE container = ?', driver, container);
   }
 
   removeWritable(container: string): void {

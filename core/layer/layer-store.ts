@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { inject, injectable } from 'tsyringe';
 import type { Content } from '../content/content.js';
-import { conflict, messageOf, notFound } from '../contracts/errors.js';
+import { conflict, invalid, messageOf, notFound } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
 import { snapshotId, type ChainId, type SnapshotId } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
@@ -12,12 +12,18 @@ import type { Change } from '../contracts/storage.js';
 import type { DriverRegistry, OpenDriver } from '../extension/driver-registry.js';
 import { selectStorageDriver, type Selection } from '../extension/selection.js';
 import type { Database } from '../state/database.js';
+import { Examination } from '../state/examination.js';
+import type { Journal } from '../state/journal.js';
 import { KeyedLock } from '../state/keyed-lock.js';
 import type { Settings } from '../system/settings.js';
 import { Tokens } from '../tokens.js';
 import { initSnapshotOf, InitLayers } from './init-layers.js';
+import { LayerExaminer } from './layer-examiner.js';
+import { LayerMender } from './layer-mender.js';
+import { LayerMover } from './layer-mover.js';
 import { LayerRecords, type WritableRecord } from './layer-records.js';
-import type { LayerPlace, Layers, LayerSource } from './layers.js';
+import { LayerViews } from './layer-view.js';
+import type { LayerPlace, Layers, LayerSource, MovedLayer, WritablePlace } from './layers.js';
 import { SnapshotCollector } from './snapshot-collector.js';
 import { type StackedLayer, stackOf } from './stack.js';
 import { type OnLayer, Unpacker } from './unpack.js';
@@ -26,7 +32,9 @@ interface Parts {
   readonly unpacker: Unpacker;
   readonly collector: SnapshotCollector;
   readonly inits: InitLayers;
-  readonly boot: string;
+  readonly mender: LayerMender;
+  readonly mover: LayerMover;
+  readonly examiner: LayerExaminer;
 }
 
 /**
@@ -49,6 +57,7 @@ export class LayerStore implements Layers {
     @inject(Tokens.Database) db: Database,
     @inject(Tokens.Drivers) private readonly drivers: DriverRegistry,
     @inject(Tokens.Content) private readonly content: Content,
+    @inject(Tokens.Journal) private readonly journal: Journal,
   ) {
     this.records = new LayerRecords(db);
   }
@@ -57,14 +66,7 @@ export class LayerStore implements Layers {
   async open(): Promise<void> {
     this.records.open();
     const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-    const collector = new SnapshotCollector(this.records, this.drivers, this.log);
-    const settled = (driver: string, layer: StackedLayer): Promise<void> => collector.settled(driver, layer.snapshot);
-    this.parts = {
-      boot,
-      collector,
-      unpacker: new Unpacker(this.records, this.content, this.log, boot, (fd) => this.host.process.closeFd(fd), settled),
-      inits: new InitLayers(this.records, this.host, join(this.settings.execRoot, 'layer'), boot),
-    };
+    this.parts = this.makeParts(boot);
     const used = new Set([...this.records.snapshots(), ...this.records.writables()].map((record) => record.driver));
     this.selected = await selectStorageDriver(this.drivers, this.settings.storageDriver, async (name) => used.has(name));
   }
@@ -91,12 +93,29 @@ export class LayerStore implements Layers {
     await this.opened.collector.collect();
   }
 
+  async releaseFrom(owner: string, driver: string): Promise<void> {
+    this.records.unholdFrom(owner, driver);
+    await this.opened.collector.collect();
+  }
+
   sizeOf(chain: ChainId): number | undefined {
     return this.records.sizeOf(chain);
   }
 
   places(): LayerPlace[] {
     return this.opened.collector.places();
+  }
+
+  writables(): WritablePlace[] {
+    return this.records.writables().map(({ container, driver, chain, quota }) => ({ container, driver, chainId: chain, quota }));
+  }
+
+  async orphans(driver: string): Promise<{ snapshot: string; size: number }[]> {
+    const open = await this.drivers.get('storage', driver);
+    const orphans: { snapshot: string; size: number }[] = [];
+    for (const snapshot of await this.opened.examiner.orphans(open))
+      orphans.push({ snapshot, size: await open.driver.usage(snapshot).catch(() => -1) });
+    return orphans;
   }
 
   async createWritable(containerId: string, driver: string, layers: readonly LayerSource[], { quota }: { quota?: number }): Promise<void> {
@@ -125,13 +144,14 @@ export class LayerStore implements Layers {
   }
 
   async acquireWritable(containerId: string): Promise<Mount[]> {
-    const { driver, record } = await this.writable(containerId);
-    return driver.acquire(record.snapshot);
+    const { open, record } = await this.writable(containerId);
+    await this.opened.mender.support(open, record);
+    return open.driver.acquire(record.snapshot);
   }
 
   async releaseWritable(containerId: string): Promise<void> {
-    const { driver, record } = await this.writable(containerId);
-    await driver.release(record.snapshot);
+    const { open, record } = await this.writable(containerId);
+    await open.driver.release(record.snapshot);
   }
 
   async removeWritable(containerId: string): Promise<void> {
@@ -143,28 +163,44 @@ export class LayerStore implements Layers {
       this.records.removeWritable(containerId);
       return record;
     });
-    // The image is still there nearly always, and then so is everything that the container stood on.
-    if (left?.chain !== undefined && !this.records.isHeld(left.driver, left.chain)) await this.opened.collector.collect();
+    await this.letGo(left);
+  }
+
+  async moveWritable(containerId: string, driver: string, recorded: () => void): Promise<MovedLayer> {
+    const { moved, left } = await this.locks.run(containerId, async () => {
+      const { open: from, record } = await this.writable(containerId);
+      if (driver === from.name) throw invalid(`container ${containerId} is with storage driver ${driver} already`);
+      await this.opened.mender.support(from, record);
+      const layers = this.records.stackBelow(from.name, record.chain).map(({ diff, blob }) => ({ diffId: diff, blob }));
+      return this.withStack(driver, layers, undefined, async (to, stack) => {
+        if (record.quota !== undefined && !to.has('quota'))
+          throw invalid(`container ${containerId} has a limit for its size, which storage driver ${driver} cannot keep on this host`);
+        const target = { open: to, parent: await this.opened.inits.ensure(to, stack.at(-1)) };
+        return { moved: await this.opened.mover.move(record, { open: from, parent: parentOf(record) }, target, recorded), left: record };
+      });
+    });
+    await this.letGo(left);
+    return moved;
   }
 
   async writableUsage(containerId: string): Promise<number> {
-    const { driver, record } = await this.writable(containerId);
-    return driver.usage(record.snapshot);
+    const { open, record } = await this.writable(containerId);
+    return open.driver.usage(record.snapshot);
   }
 
   async writableChanges(containerId: string): Promise<Change[]> {
-    const { driver, record } = await this.writable(containerId);
-    return driver.changes(record.snapshot, parentOf(record));
+    const { open, record } = await this.writable(containerId);
+    return open.driver.changes(record.snapshot, parentOf(record));
   }
 
   async writableDiff(containerId: string): Promise<Readable> {
-    const { driver, record } = await this.writable(containerId);
-    return driver.diff(record.snapshot, parentOf(record));
+    const { open, record } = await this.writable(containerId);
+    return open.driver.diff(record.snapshot, parentOf(record));
   }
 
   async writableMetadata(containerId: string): Promise<Record<string, string>> {
-    const { driver, record } = await this.writable(containerId);
-    return driver.metadata(record.snapshot);
+    const { open, record } = await this.writable(containerId);
+    return open.driver.metadata(record.snapshot);
   }
 
   async status(): Promise<[string, string][]> {
@@ -172,17 +208,16 @@ export class LayerStore implements Layers {
     return driver.status();
   }
 
+  examine(examination: Examination, isContainer: (id: string) => boolean): Promise<void> {
+    return this.opened.examiner.examine(examination, isContainer);
+  }
+
   async settle(containers: ReadonlySet<string>): Promise<void> {
-    const { collector } = this.opened;
-    await this.mendUnsynced();
+    const { collector, mender } = this.opened;
+    await mender.mendUnsynced();
+    this.syncLater();
     this.records.endOperations();
-    for (const record of this.records.writables()) {
-      if (containers.has(record.container)) continue;
-      await this.removeWritable(record.container).catch((error: unknown) =>
-        this.log.warn('a writable layer without container was not removed', { container: record.container, error: messageOf(error) }),
-      );
-    }
-    await collector.removeOrphans(this.defaultDriver.name);
+    await this.examine(new Examination(true, this.log), (id) => containers.has(id));
     await collector.collect();
   }
 
@@ -191,20 +226,59 @@ export class LayerStore implements Layers {
     return this.parts;
   }
 
-  private async writable(containerId: string): Promise<{ driver: OpenDriver<'storage'>['driver']; record: WritableRecord }> {
+  private makeParts(boot: string): Parts {
+    const { records, drivers, journal, log, locks, host } = this;
+    const storageRoot = join(this.settings.dataRoot, 'storage');
+    const collector = new SnapshotCollector(records, drivers, log);
+    const settled = (driver: string, layer: StackedLayer): Promise<void> => collector.settled(driver, layer.snapshot);
+    const unpacker = new Unpacker(records, this.content, log, boot, (fd) => host.process.closeFd(fd), settled);
+    const views = new LayerViews(host, join(this.settings.execRoot, 'layer'));
+    const inits = new InitLayers(records, host, views, boot);
+    const mender = new LayerMender(records, drivers, unpacker, inits, log, boot);
+    const mover = new LayerMover(records, journal, drivers, host, views, log, storageRoot);
+    const examiner = new LayerExaminer({
+      records,
+      drivers,
+      journal,
+      log,
+      unpacker,
+      collector,
+      inits,
+      mover,
+      mender,
+      locks,
+      removeWritable: (container) => this.removeWritable(container),
+      driverNames: () => this.driverNames(storageRoot),
+    });
+    return { unpacker, collector, inits, mender, mover, examiner };
+  }
+
+  /** The default driver, those on record, and those that were opened once and have a folder. */
+  private async driverNames(storageRoot: string): Promise<string[]> {
+    const known = new Set(this.drivers.names('storage'));
+    const opened = (await readdir(storageRoot).catch(() => [])).filter((name) => known.has(name));
+    const recorded = [...this.records.snapshots(), ...this.records.inits(), ...this.records.writables()].map(({ driver }) => driver);
+    return [...new Set([this.defaultDriver.name, ...recorded, ...opened])];
+  }
+
+  private async writable(containerId: string): Promise<{ open: OpenDriver<'storage'>; record: WritableRecord }> {
     const record = this.records.writable(containerId);
     if (!record) throw notFound('writable layer of container', containerId);
-    const { driver } = await this.drivers.get('storage', record.driver);
-    return { driver, record };
+    return { open: await this.drivers.get('storage', record.driver), record };
+  }
+
+  /** The image is still there nearly always, and then so is everything that the container stood on. */
+  private async letGo(left: WritableRecord | undefined): Promise<void> {
+    if (left?.chain !== undefined && !this.records.isHeld(left.driver, left.chain)) await this.opened.collector.collect();
   }
 
   /** Runs `work` when every layer is there, and lets none of them be removed until it is done. */
-  private async withStack(
+  private async withStack<T>(
     name: string,
     layers: readonly LayerSource[],
     onLayer: OnLayer | undefined,
-    work: (open: OpenDriver<'storage'>, stack: readonly StackedLayer[]) => Promise<void>,
-  ): Promise<void> {
+    work: (open: OpenDriver<'storage'>, stack: readonly StackedLayer[]) => Promise<T>,
+  ): Promise<T> {
     const { unpacker, collector } = this.opened;
     const open = await this.drivers.get('storage', name === '' ? this.defaultDriver.name : name);
     const stack = stackOf(open.name, layers);
@@ -214,16 +288,17 @@ export class LayerStore implements Layers {
     );
     try {
       await unpacker.unpack(open, stack, onLayer);
-      await work(open, stack);
+      const result = await work(open, stack);
+      if (this.records.takeUnsynced()) this.syncLater();
+      return result;
     } finally {
       unpin();
     }
-    if (this.records.takeUnsynced()) this.syncLater();
   }
 
   /**
    * Nobody waits for the disk: until the sync is done a layer's record carries this boot's id, and after a power cut in
-   * between, {@link mendUnsynced} knows that it cannot be trusted.
+   * between, the next start knows that it cannot be trusted.
    */
   private syncLater(): void {
     const snapshots = this.records.snapshots().filter((record) => record.boot !== '');
@@ -231,47 +306,14 @@ export class LayerStore implements Layers {
     if (snapshots.length + inits.length === 0) return;
     this.syncing = this.syncing.then(async () => {
       try {
-        await this.host.files.sync(join(this.settings.dataRoot, 'storage'));
+        // A driver's folder may be a file system of its own.
+        for (const driver of new Set([...snapshots, ...inits].map((record) => record.driver)))
+          await this.host.files.sync(join(this.settings.dataRoot, 'storage', driver));
         this.records.markSynced(snapshots, inits);
       } catch (error) {
         this.log.warn('layers could not be synced', { error: messageOf(error) });
       }
     });
-  }
-
-  /** Unpacks again what was written in an earlier boot and never known to be on disk. */
-  private async mendUnsynced(): Promise<void> {
-    const { boot, unpacker } = this.opened;
-    const records = this.records.snapshots();
-    const suspects = records.filter((record) => record.boot !== '' && record.boot !== boot);
-    for (const suspect of suspects) this.records.removeSnapshot(suspect.driver, suspect.chain);
-    for (const suspect of suspects) {
-      const layers: LayerSource[] = [];
-      for (
-        let at: typeof suspect | undefined = suspect;
-        at;
-        at = records.find((record) => record.driver === suspect.driver && record.chain === at?.parent)
-      )
-        layers.unshift({ diffId: at.diff, blob: at.blob });
-      this.log.warn('a layer was not on disk before the machine stopped and is unpacked again', {
-        driver: suspect.driver,
-        chain: suspect.chain,
-      });
-      try {
-        await unpacker.unpack(await this.drivers.get('storage', suspect.driver), stackOf(suspect.driver, layers));
-      } catch (error) {
-        this.log.error('a layer is lost until its image is pulled again', { chain: suspect.chain, error: messageOf(error) });
-      }
-    }
-    const stale = this.records.inits().filter((record) => record.boot !== '' && record.boot !== boot);
-    for (const driver of new Set(stale.map((record) => record.driver))) {
-      try {
-        await this.opened.inits.mend(await this.drivers.get('storage', driver));
-      } catch (error) {
-        this.log.warn('the places to mount on could not be made again', { driver, error: messageOf(error) });
-      }
-    }
-    this.syncLater();
   }
 }
 

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { ChainId, Digest, DiffId } from '../contracts/ids.js';
 import type { Mount } from '../contracts/mount.js';
 import type { Change } from '../contracts/storage.js';
+import type { Examination } from '../state/examination.js';
 
 /** A blob that is on its way into the content store, or there already. */
 export interface ArrivingBlob {
@@ -27,12 +28,37 @@ export interface LayerSource {
   readonly arriving?: ArrivingBlob;
 }
 
+/** A layer as it is unpacked for one driver. */
 export interface LayerPlace {
   readonly driver: string;
   readonly chainId: ChainId;
+  readonly diffId: DiffId;
+  readonly blob: Digest;
   readonly snapshot: string;
+  /** Bytes of the files that it adds. */
   readonly size: number;
+  /** For whom it is kept: how many holds and containers stand on it. */
   readonly references: number;
+  /** Who they are: ids of images (digests) and of containers, and names of operations under way. */
+  readonly holders: readonly string[];
+}
+
+/** A container's layer. */
+export interface WritablePlace {
+  readonly container: string;
+  readonly driver: string;
+  /** Of the image that it stands on; none for an image without layers. */
+  readonly chainId: ChainId | undefined;
+  /** Bytes that it may hold. */
+  readonly quota: number | undefined;
+}
+
+/** What a container's layer was found to be on both sides of a move. */
+export interface MovedLayer {
+  /** Of the archive of its files, which is the same with both drivers. */
+  readonly digest: Digest;
+  /** Bytes of that archive. */
+  readonly size: number;
 }
 
 /**
@@ -57,9 +83,14 @@ export interface Layers {
   ): Promise<void>;
   /** Drops the holds of `owner`; snapshots that nobody holds are removed. */
   release(owner: string): Promise<void>;
+  /** Drops what `owner` holds with one driver; what it holds with others stays. */
+  releaseFrom(owner: string, driver: string): Promise<void>;
   /** Bytes of one unpacked layer, from records. */
   sizeOf(chainId: ChainId): number | undefined;
   places(): LayerPlace[];
+  writables(): WritablePlace[];
+  /** Snapshots that a driver keeps and nobody has a record of, with their bytes: what a crash left. -1 when a driver cannot tell. */
+  orphans(driver: string): Promise<{ snapshot: string; size: number }[]>;
 
   /** A container's writable layer. Idempotent for one container. `quota` in bytes. */
   createWritable(containerId: string, driver: string, layers: readonly LayerSource[], options: { quota?: number }): Promise<void>;
@@ -67,12 +98,19 @@ export interface Layers {
   acquireWritable(containerId: string): Promise<Mount[]>;
   releaseWritable(containerId: string): Promise<void>;
   removeWritable(containerId: string): Promise<void>;
+  /**
+   * Moves a container's layer to another driver. Nothing may use it, and the caller sees to that. `recorded` runs in the transaction in
+   * which the layer changes hands. On failure the layer is where it was. `invalid-parameter` when the other driver cannot keep its limit.
+   */
+  moveWritable(containerId: string, driver: string, recorded: () => void): Promise<MovedLayer>;
   writableUsage(containerId: string): Promise<number>;
   writableChanges(containerId: string): Promise<Change[]>;
   writableDiff(containerId: string): Promise<Readable>;
   writableMetadata(containerId: string): Promise<Record<string, string>>;
   /** Rows for `docker info` of the default driver. */
   status(): Promise<[string, string][]>;
+  /** Compares records with what the drivers keep. `isContainer` tells whether a container has a record. Safe beside all other calls. */
+  examine(examination: Examination, isContainer: (id: string) => boolean): Promise<void>;
   /** At daemon start, called by the container service: `containers` is every one that has a record, whether it runs or not. The writable layers of all others, and snapshots without record, are what a crash left: they are removed. */
   settle(containers: ReadonlySet<string>): Promise<void>;
 }

@@ -41,14 +41,20 @@ export class SnapshotCollector {
   }
 
   places(): LayerPlace[] {
-    const counts = this.references();
-    return this.records.snapshots().map((record) => ({
-      driver: record.driver,
-      chainId: record.chain,
-      snapshot: record.snapshot,
-      size: record.size,
-      references: counts.get(keyOf(record.driver, record.chain)) ?? 0,
-    }));
+    const references = this.references();
+    return this.records.snapshots().map((record) => {
+      const holders = references.get(keyOf(record.driver, record.chain)) ?? [];
+      return {
+        driver: record.driver,
+        chainId: record.chain,
+        diffId: record.diff,
+        blob: record.blob,
+        snapshot: record.snapshot,
+        size: record.size,
+        references: holders.length,
+        holders,
+      };
+    });
   }
 
   /** Removes every snapshot that nobody holds or stands on. One collection at a time; a failure is logged and tried again by the next. */
@@ -57,64 +63,58 @@ export class SnapshotCollector {
     return this.running;
   }
 
-  /** Removes what a driver keeps and no record names: the rest of a crash. Drivers that have records are asked, and the default one. */
-  async removeOrphans(defaultDriver: string): Promise<void> {
-    const records = [...this.records.snapshots(), ...this.records.inits(), ...this.records.writables()];
-    const names = new Set([defaultDriver, ...records.map((record) => record.driver)]);
-    for (const name of names) {
-      const known = new Set(records.filter((record) => record.driver === name).map((record) => record.snapshot));
-      try {
-        const { driver } = await this.drivers.get('storage', name);
-        for (const snapshot of await driver.list()) {
-          if (known.has(snapshot)) continue;
-          this.log.info('removing a snapshot that no record names', { driver: name, snapshot });
-          await driver
-            .remove(snapshot)
-            .catch((error: unknown) => this.log.warn('a snapshot was not removed', { driver: name, snapshot, error: messageOf(error) }));
-        }
-      } catch (error) {
-        this.log.warn('a storage driver could not be asked for leftovers', { driver: name, error: messageOf(error) });
-      }
+  /** Removes a snapshot that no record names. Whoever wants to make it meanwhile waits. */
+  removeOrphan(driver: string, snapshot: SnapshotId): Promise<void> {
+    return this.removing(driver, snapshot, async () => (await this.drivers.get('storage', driver)).driver.remove(snapshot));
+  }
+
+  private async removing(driver: string, snapshot: SnapshotId, work: () => Promise<void>): Promise<void> {
+    const key = `${driver}/${snapshot}`;
+    const removal = work();
+    // Who waits for it tries next, whatever came of it.
+    this.removals.set(
+      key,
+      removal.catch(() => undefined),
+    );
+    try {
+      await removal;
+    } finally {
+      this.removals.delete(key);
     }
   }
 
-  /** How many holds and containers stand on each chain. */
-  private references(): Map<string, number> {
+  /** Which holds and containers stand on each chain. */
+  private references(): Map<string, string[]> {
     const parents = new Map(this.records.snapshots().map((record) => [keyOf(record.driver, record.chain), record.parent]));
-    const counts = new Map<string, number>();
-    const add = (driver: string, top: ChainId | undefined): void => {
-      for (let chain = top; chain !== undefined; chain = parents.get(keyOf(driver, chain)))
-        counts.set(keyOf(driver, chain), (counts.get(keyOf(driver, chain)) ?? 0) + 1);
+    const holders = new Map<string, string[]>();
+    const add = (holder: string, driver: string, top: ChainId | undefined): void => {
+      for (let chain = top; chain !== undefined; chain = parents.get(keyOf(driver, chain))) {
+        const known = holders.get(keyOf(driver, chain));
+        if (known) known.push(holder);
+        else holders.set(keyOf(driver, chain), [holder]);
+      }
     };
-    for (const hold of this.records.holds()) add(hold.driver, hold.chain);
-    for (const writable of this.records.writables()) add(writable.driver, writable.chain);
-    return counts;
+    for (const hold of this.records.holds()) add(hold.owner, hold.driver, hold.chain);
+    for (const writable of this.records.writables()) add(writable.container, writable.driver, writable.chain);
+    return holders;
   }
 
   private async sweep(): Promise<void> {
     for (;;) {
       // Looked at anew each time: removals take a while, and holds come meanwhile. Children go before their parents.
-      const counts = this.references();
+      const held = this.references();
       const records = this.records.snapshots();
       const parents = new Set(
         records.filter((record) => record.parent !== undefined).map((record) => keyOf(record.driver, record.parent as ChainId)),
       );
       const next = records.find((record) => {
         const key = keyOf(record.driver, record.chain);
-        return !counts.has(key) && !this.pins.has(key) && !parents.has(key) && !this.failed.has(key);
+        return !held.has(key) && !this.pins.has(key) && !parents.has(key) && !this.failed.has(key);
       });
       if (!next) break;
-      await this.remove(next);
+      await this.removing(next.driver, next.snapshot, () => this.removeNow(next));
     }
     this.failed.clear();
-  }
-
-  private async remove(record: SnapshotRecord): Promise<void> {
-    const key = `${record.driver}/${record.snapshot}`;
-    const removal = this.removeNow(record);
-    this.removals.set(key, removal);
-    await removal;
-    this.removals.delete(key);
   }
 
   /** Never rejects. The record goes last: a snapshot that is half removed does not exist for its driver, and is tried again. */

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { Content } from '../content/content.js';
 import { invalid, messageOf } from '../contracts/errors.js';
-import type { DiffId } from '../contracts/ids.js';
+import type { DiffId, SnapshotId } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { AppliedLayer } from '../contracts/storage.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
@@ -19,6 +19,8 @@ const PARALLEL_ARRIVALS = 2;
 
 /** One layer on its way to being a snapshot. */
 interface Job {
+  readonly driver: string;
+  readonly snapshot: SnapshotId;
   /** The snapshot exists, perhaps empty. */
   readonly created: Promise<unknown>;
   /** It is complete and recorded, and so is everything below it. */
@@ -92,6 +94,11 @@ export class Unpacker {
     }
   }
 
+  /** Whether a snapshot is being made. */
+  isBusy(driver: string, snapshot: SnapshotId): boolean {
+    return [...this.jobs.values()].some((job) => job.driver === driver && job.snapshot === snapshot);
+  }
+
   private begin(
     key: string,
     driver: OpenDriver<'storage'>,
@@ -122,7 +129,7 @@ export class Unpacker {
   private start(driver: OpenDriver<'storage'>, layer: StackedLayer, below: Job | undefined, onLayer: OnLayer | undefined): Job {
     const created = this.create(driver, layer, driver.has('parallel-apply') ? below?.created : below?.ready);
     created.catch(() => {});
-    return { created, ready: this.fill(driver, layer, created, below, onLayer) };
+    return { driver: driver.name, snapshot: layer.snapshot, created, ready: this.fill(driver, layer, created, below, onLayer) };
   }
 
   /** Resolves to whether it is there already, complete. */

@@ -66,9 +66,12 @@ export class FakeLayers implements Pick<Layers, 'defaultDriver' | 'prepare' | 'r
     return [...this.unpacked.values()].map(({ driver, chainId, size, owners }) => ({
       driver,
       chainId,
+      diffId: chainId,
+      blob: chainId,
       snapshot: chainId.slice(7),
       size,
       references: owners.size,
+      holders: [...owners],
     }));
   }
 }

@@ -118,7 +118,7 @@ export class TestEngine {
     const journal = new Journal(db);
     const events = new EventBus();
     const content = { path: async () => blob } as unknown as Content;
-    const layers = new LayerStore(settings, log, host, db, registry, content);
+    const layers = new LayerStore(settings, log, host, db, registry, content, journal);
     await layers.open();
     const networks = new NetworkService(settings, log, host, db, registry, events);
     const volumes = new VolumeService(db, journal, registry, events, host, log);

@@ -65,8 +65,12 @@ export class Overlay2Driver implements StorageDriver {
     }
   }
 
+  /** Asks the disk: what somebody took away by hand must not be remembered as there. */
   async exists(id: SnapshotId): Promise<boolean> {
-    return this.find(id) !== undefined;
+    const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
+    if (isThere(this.layout.link(id)) && isThere(this.layout.diff(id))) return this.find(id) !== undefined;
+    this.known.delete(id);
+    return false;
   }
 
   async list(): Promise<SnapshotId[]> {
