@@ -46,6 +46,10 @@ class Cgroups {
   /// Limits of CPU time, apart, so that they do not slow a container's set-up.
   void apply_cpu_quota(const Resources& resources) const;
 
+  /// Hands the v2 cgroup over to `uid`, who may then divide it up and move processes within it, but not change its own
+  /// limits.
+  void give_to(uid_t uid) const;
+
   /// v1 `tasks` files, open for writing. A single-threaded process that writes 0 there joins without the system-wide
   /// lock and the grace period that `cgroup.procs` costs.
   std::vector<UniqueFd> open_tasks() const;

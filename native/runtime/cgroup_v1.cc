@@ -24,6 +24,16 @@ void apply_memory(const std::string& dir, const Resources& r) {
   if (wants_swap && *r.memory_swap != -1 && !has_swap) {
     throw SysError(ENOENT, "set memory and swap limit: the kernel has no swap accounting:", dir + "/" + swap);
   }
+  if (r.memory_use_hierarchy && has_control(dir, "memory.use_hierarchy")) {
+    std::string wanted = *r.memory_use_hierarchy ? "1" : "0";
+    // Kernels of today know nothing else than 1.
+    if (read_control(dir, "memory.use_hierarchy") != wanted) write_control(dir, "memory.use_hierarchy", wanted);
+  }
+  if (r.memory_check_before_update && *r.memory_check_before_update && r.memory_limit && *r.memory_limit > 0 &&
+      std::stoull(read_control(dir, "memory.usage_in_bytes")) > static_cast<std::uint64_t>(*r.memory_limit)) {
+    throw InvalidInput("rejecting memory limit " + std::to_string(*r.memory_limit) + ": usage in " + dir +
+                       " is above it");
+  }
   // The kernel keeps memory <= memory + swap at every moment, so the order depends on which way they move.
   bool swap_first = false;
   if (wants_swap && has_swap && r.memory_limit && *r.memory_limit != 0) {
@@ -31,7 +41,14 @@ void apply_memory(const std::string& dir, const Resources& r) {
     swap_first = *r.memory_swap == -1 || current < static_cast<std::uint64_t>(*r.memory_swap);
   }
   if (has_swap && swap_first) set(swap, r.memory_swap);
-  set(limit, r.memory_limit);
+  try {
+    set(limit, r.memory_limit);
+  } catch (const SysError& e) {
+    if (e.err() != EBUSY) throw;
+    throw InvalidInput("unable to set memory limit to " + std::to_string(*r.memory_limit) +
+                       " (current usage: " + read_control(dir, "memory.usage_in_bytes") +
+                       ", peak usage: " + read_control(dir, "memory.max_usage_in_bytes") + ")");
+  }
   if (has_swap && !swap_first) {
     if (r.memory_limit && *r.memory_limit == -1 && !r.memory_swap) write_control(dir, swap, "-1");
     set(swap, r.memory_swap);
@@ -105,7 +122,7 @@ void Cgroups::apply_v1(const Resources& r) const {
   auto positive = [](const auto& value) { return value && *value != 0; };
 
   if (positive(r.memory_limit) || positive(r.memory_swap) || positive(r.memory_reservation) ||
-      positive(r.memory_kernel) || positive(r.memory_kernel_tcp) || r.memory_swappiness ||
+      positive(r.memory_kernel) || positive(r.memory_kernel_tcp) || r.memory_swappiness || r.memory_use_hierarchy ||
       (r.memory_disable_oom_killer && *r.memory_disable_oom_killer)) {
     apply_memory(need("memory"), r);
   }

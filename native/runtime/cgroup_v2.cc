@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -6,6 +7,7 @@
 #include "cgroup.h"
 #include "device_filter.h"
 #include "gantry/error.h"
+#include "spec.h"
 
 namespace gantry::runtime {
 namespace {
@@ -47,6 +49,41 @@ std::int64_t number_or_zero(const std::string& text) {
   return err == std::errc() ? number : 0;
 }
 
+/// Settings of v1 that v2 has no place for. Passing them over would leave a container with less than its owner asked
+/// for.
+void refuse_v1_settings(const Resources& r) {
+  auto refuse = [](const char* field) {
+    throw InvalidInput(std::string("linux.resources.") + field + " cannot be set with cgroup v2");
+  };
+  auto positive = [](const auto& value) { return value && *value > 0; };
+  if (positive(r.memory_kernel)) refuse("memory.kernel");
+  if (positive(r.memory_kernel_tcp)) refuse("memory.kernelTCP");
+  if (r.memory_swappiness) refuse("memory.swappiness");
+  if (r.memory_disable_oom_killer && *r.memory_disable_oom_killer) refuse("memory.disableOOMKiller");
+  if (positive(r.cpu_realtime_period)) refuse("cpu.realtimePeriod");
+  if (r.cpu_realtime_runtime && *r.cpu_realtime_runtime != 0) refuse("cpu.realtimeRuntime");
+  if (positive(r.blkio_leaf_weight)) refuse("blockIO.leafWeight");
+  if (positive(r.network_class_id)) refuse("network.classID");
+  if (!r.network_priorities.empty()) refuse("network.priorities");
+}
+
+/// A limit below what is in use makes the kernel kill processes until it fits.
+void check_usage(const std::string& dir, const Resources& r) {
+  if (!r.memory_check_before_update || !*r.memory_check_before_update) return;
+  auto below = [&](std::int64_t limit, const char* file) {
+    return limit > 0 && has_control(dir, file) && number_or_zero(read_control(dir, file)) > limit;
+  };
+  if (r.memory_limit && below(*r.memory_limit, "memory.current")) {
+    throw InvalidInput("rejecting memory limit " + std::to_string(*r.memory_limit) + ": memory.current of " + dir +
+                       " is above it");
+  }
+  if (r.memory_swap && r.memory_limit && *r.memory_swap > 0 &&
+      below(*r.memory_swap - *r.memory_limit, "memory.swap.current")) {
+    throw InvalidInput("rejecting memory+swap limit " + std::to_string(*r.memory_swap) + ": memory.swap.current of " +
+                       dir + " is above it");
+  }
+}
+
 }  // namespace
 
 std::uint64_t cpu_weight(std::uint64_t shares) {
@@ -82,11 +119,31 @@ void Cgroups::create_v2(const CgroupDir& dir) const {
   }
 }
 
+void Cgroups::give_to(uid_t uid) const {
+  std::string dir = path_of("unified");
+  if (::chown(dir.c_str(), uid, static_cast<gid_t>(-1)) != 0) throw_errno("chown", dir);
+  // The kernel lists what whoever a cgroup is delegated to must be able to write.
+  std::string files = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+  try {
+    files = read_file("/sys/kernel/cgroup/delegate");
+  } catch (const SysError&) {
+  }
+  for (std::size_t start = 0; start < files.size();) {
+    auto end = std::min(files.find('\n', start), files.size());
+    std::string file = dir + "/" + files.substr(start, end - start);
+    start = end + 1;
+    // Controllers that are not enabled here have no files.
+    if (::chown(file.c_str(), uid, static_cast<gid_t>(-1)) != 0 && errno != ENOENT) throw_errno("chown", file);
+  }
+}
+
 void Cgroups::apply_v2(const Resources& r) const {
   std::string dir = path_of("unified");
   auto positive = [](const auto& value) { return value && *value != 0; };
   auto limit = [](std::int64_t value) { return value == -1 ? std::string("max") : std::to_string(value); };
 
+  refuse_v1_settings(r);
+  check_usage(dir, r);
   if (positive(r.pids_limit)) write_control(dir, "pids.max", *r.pids_limit < 0 ? "max" : std::to_string(*r.pids_limit));
   if (positive(r.memory_swap)) {
     std::int64_t memory = r.memory_limit.value_or(0);

@@ -38,6 +38,9 @@ Cloned clone_process(int flags, int cgroup, bool sibling) {
   return {static_cast<pid_t>(pid), pidfd};
 }
 
+/// Takes effect for our children only, so no process has to be put in between for it.
+bool join_pid_namespace(const Plan& plan) { return !plan.join_pid || ::setns(plan.join_pid.get(), CLONE_NEWPID) == 0; }
+
 }  // namespace
 
 int Child::wait() {
@@ -59,6 +62,7 @@ void Child::end() noexcept {
 }
 
 Child spawn(Plan& plan, int flags, int cgroup, void (*body)(Plan&)) {
+  if (!join_pid_namespace(plan)) throw_errno("join pid namespace");
   Cloned child = clone_process(flags, cgroup, false);
   if (child.pid < 0) throw_errno("clone the container's process");
   if (child.pid == 0) body(plan);
@@ -78,7 +82,7 @@ Child spawn_in_user_namespace(Plan& plan, int flags, int cgroup, void (*body)(Pl
       pid_t pid;
       int err;
     } answer = {-1, 0};
-    if (::setns(plan.join.front().second.get(), CLONE_NEWUSER) != 0) {
+    if (::setns(plan.join.front().second.get(), CLONE_NEWUSER) != 0 || !join_pid_namespace(plan)) {
       answer.err = errno;
     } else {
       plan.join.erase(plan.join.begin());
@@ -101,6 +105,31 @@ Child spawn_in_user_namespace(Plan& plan, int flags, int cgroup, void (*body)(Pl
   }
   // Ours to reap, so its number is still its own.
   return Child(answer.pid, UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, answer.pid, 0))));
+}
+
+void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers& answers) {
+  for (;;) {
+    SyncMessage message = sync.receive();
+    switch (message.type) {
+      case SyncType::kMapIds:
+        write_id_maps(plan.proc, child.pid(), plan.spec);
+        sync.send(SyncType::kGo);
+        break;
+      case SyncType::kRootMade:
+        answers.root_made();
+        break;
+      case SyncType::kRuntimeHooks:
+        answers.hooks();
+        sync.send(SyncType::kGo);
+        break;
+      case SyncType::kReady:
+        return;
+      case SyncType::kError:
+        throw StartError(message.text);
+      default:
+        throw StartError("container init died with " + std::to_string(child.wait()) + " during its set-up");
+    }
+  }
 }
 
 void write_id_maps(const ProcHandle& proc, pid_t pid, const Spec& spec) {

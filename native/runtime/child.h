@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -51,29 +52,15 @@ Child spawn_in_user_namespace(Plan& plan, int flags, int cgroup, void (*body)(Pl
 /// Writes uid_map and gid_map of a process in a new user namespace.
 void write_id_maps(const ProcHandle& proc, pid_t pid, const Spec& spec);
 
-/// Answers what the process asks until it is ready. `on_hooks` runs the hooks for kRuntimeHooks. Throws what the
-/// process says, or that it died.
-template <typename OnHooks>
-void await_ready(const Sync& sync, Child& child, const Plan& plan, OnHooks on_hooks) {
-  for (;;) {
-    SyncMessage message = sync.receive();
-    switch (message.type) {
-      case SyncType::kMapIds:
-        write_id_maps(plan.proc, child.pid(), plan.spec);
-        sync.send(SyncType::kGo);
-        break;
-      case SyncType::kRuntimeHooks:
-        on_hooks();
-        sync.send(SyncType::kGo);
-        break;
-      case SyncType::kReady:
-        return;
-      case SyncType::kError:
-        throw StartError(message.text);
-      default:
-        throw StartError("container init died with " + std::to_string(child.wait()) + " during its set-up");
-    }
-  }
-}
+/// What the runtime does when the process on its way asks for it.
+struct Answers {
+  /// It has come to where prestart and createRuntime hooks run.
+  std::function<void()> hooks;
+  /// Its root is mounted in a namespace that was there before it.
+  std::function<void()> root_made;
+};
+
+/// Answers what the process asks until it is ready. Throws what the process says, or that it died.
+void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers& answers);
 
 }  // namespace gantry::runtime

@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,9 +14,11 @@
 #include "errno_text.h"
 #include "gantry/error.h"
 #include "hooks.h"
-#include "idmap.h"
+#include "host_mounts.h"
 #include "init.h"
 #include "log.h"
+#include "mount_options.h"
+#include "namespaces.h"
 #include "sysctl.h"
 
 namespace gantry::runtime {
@@ -39,6 +39,7 @@ class Rollback {
   ~Rollback() {
     if (done_) return;
     if (init_) *init_ = Child();
+    if (plan_) attempt([&] { detach_root(plan_->spec.find_namespace(CLONE_NEWNS)->path, plan_->rootfs); });
     if (cgroups_) {
       attempt([&] { cgroups_->kill_all(std::chrono::seconds(10)); });
       attempt([&] { cgroups_->remove(); });
@@ -47,6 +48,8 @@ class Rollback {
   }
   void reserved(const std::string& id) { id_ = id; }
   void has_cgroups(const Cgroups& cgroups) { cgroups_ = &cgroups; }
+  /// In a mount namespace that lives on.
+  void has_root(const Plan& plan) { plan_ = &plan; }
   void has_init(Child& init) { init_ = &init; }
   void succeeded() { done_ = true; }
 
@@ -62,6 +65,7 @@ class Rollback {
   const StateRoot& root_;
   std::string id_;
   const Cgroups* cgroups_ = nullptr;
+  const Plan* plan_ = nullptr;
   Child* init_ = nullptr;
   bool done_ = false;
 };
@@ -79,49 +83,27 @@ void make_fifo(const std::string& path, const Spec& spec, UniqueFd& fd) {
   if (!fd) throw_errno("open", path);
 }
 
-/// Opens what is joined by path and returns the flags of what is made new.
-int prepare_namespaces(Plan& plan) {
-  int fresh = plan.spec.new_namespaces();
-  UniqueFd pid_namespace;
-  for (const auto& ns : plan.spec.namespaces) {
-    if (ns.path.empty()) continue;
-    if (ns.flag == CLONE_NEWNS) throw InvalidInput("joining a mount namespace at create is not implemented");
-    UniqueFd fd = open_namespace(ns.path, ns.flag);
-    if (ns.flag == CLONE_NEWPID) {
-      // Takes effect for our children only, so no process has to be put in between.
-      if (::setns(fd.get(), CLONE_NEWPID) != 0) throw_errno("join pid namespace", ns.path);
-    } else {
-      // The user namespace first: it gives the rights over the others.
-      plan.join.emplace(ns.flag == CLONE_NEWUSER ? plan.join.begin() : plan.join.end(), ns.flag, std::move(fd));
+/// The user whom the container's cgroup is given to: on v2, when it has a user and a cgroup namespace of its own and
+/// may write to the cgroup file system.
+std::optional<uid_t> cgroup_owner(const Plan& plan) {
+  if (!plan.cgroup_v2 || !plan.new_cgroup_namespace || plan.spec.uid_mappings.empty()) return std::nullopt;
+  bool writable = false;
+  for (const auto& mount : plan.spec.mounts) {
+    if (mount.destination != "/sys/fs/cgroup" || (mount.type != "cgroup" && mount.type != "cgroup2")) continue;
+    writable = !parse_mount_options(mount.options).read_only();
+  }
+  if (!writable) return std::nullopt;
+  for (const auto& range : plan.spec.uid_mappings) {
+    if (plan.process.uid >= range.container_id && plan.process.uid - range.container_id < range.size) {
+      return range.host_id + (plan.process.uid - range.container_id);
     }
   }
-  plan.new_cgroup_namespace = fresh & CLONE_NEWCGROUP;
-  plan.new_user_namespace = fresh & CLONE_NEWUSER;
-  plan.new_network_namespace = fresh & CLONE_NEWNET;
-  if (fresh & CLONE_NEWTIME) {
-    // Its clocks can be set until the first process is in it, so it is made for our children and set by us.
-    if (::unshare(CLONE_NEWTIME) != 0) throw_errno("unshare the time namespace");
-    std::string offsets;
-    for (const auto& offset : plan.spec.time_offsets) {
-      offsets += offset.clock + " " + std::to_string(offset.seconds) + " " + std::to_string(offset.nanoseconds) + "\n";
-    }
-    if (!offsets.empty()) plan.proc.write("self/timens_offsets", offsets);
-  }
-  return fresh & ~(CLONE_NEWCGROUP | CLONE_NEWTIME);
+  return std::nullopt;
 }
 
 std::string owner_name() { return ::geteuid() == 0 ? "root" : std::to_string(::geteuid()); }
 
 }  // namespace
-
-UniqueFd open_namespace(const std::string& path, int flag) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) throw_errno("open namespace", path);
-  int type = ::ioctl(fd.get(), NS_GET_NSTYPE);
-  if (type < 0) throw InvalidInput(path + " is not a namespace");
-  if (type != flag) throw InvalidInput(path + " is a namespace of another kind");
-  return fd;
-}
 
 void write_pid_file(const std::string& path, pid_t pid) {
   auto slash = path.rfind('/');
@@ -225,27 +207,31 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.cgroup_v2 = cgroups.v2();
   UniqueFd unified = cgroups.open_unified();
 
-  plan.mapped_mounts = map_mounts(plan);
+  plan.host_mounts = make_host_mounts(plan);
   // Ours as well, since a pid namespace may be shared with a hostile neighbour.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  int flags = prepare_namespaces(plan);
-  bool in_user_namespace = !plan.join.empty() && plan.join.front().first == CLONE_NEWUSER;
-  auto start = in_user_namespace ? spawn_in_user_namespace : spawn;
+  int flags = prepare_new_namespaces(plan);
+  auto start = plan.joins_user_namespace() ? spawn_in_user_namespace : spawn;
   plan.not_for_init = {created.sync.get(), lock.get()};
   if (unified) plan.not_for_init.push_back(unified.get());
   created.init = start(plan, flags, unified.get(), container_init);
   rollback.has_init(created.init);
   plan.sync.close();
+  // Not before: who enters the container's user namespace on the way here has no rights over what is that one's.
+  if (auto owner = cgroup_owner(plan)) cgroups.give_to(*owner);
 
   if (plan.process.oom_score_adj) set_oom_score_adj(plan.proc, created.init.pid(), *plan.process.oom_score_adj);
   state.pid = created.init.pid();
   if (auto info = process_info(state.pid)) state.start_time = info->start_time;
   context.root.save(state);
-  await_ready(created.sync, created.init, plan, [&] {
+  Answers answers;
+  answers.root_made = [&] { rollback.has_root(plan); };
+  answers.hooks = [&] {
     std::string document = state_document(state, "creating", false);
     run_hooks(plan.spec.hooks.prestart, "prestart", document);
     run_hooks(plan.spec.hooks.create_runtime, "createRuntime", document);
-  });
+  };
+  await_ready(created.sync, created.init, plan, answers);
   cgroups.apply_cpu_quota(plan.spec.resources);
   if (!options.pid_file.empty()) write_pid_file(options.pid_file, state.pid);
   rollback.succeeded();
@@ -259,9 +245,17 @@ void destroy_container(const Context& context, const State& state) {
     throw InvalidInput("processes of the container do not end: " + state.id);
   }
   cgroups.remove();
-  context.root.remove(state.id);
-  if (state.config.empty()) return;
+  if (state.config.empty()) return context.root.remove(state.id);
   Spec spec = parse_spec(state.config);
+  if (const auto* ns = spec.find_namespace(CLONE_NEWNS); !ns->path.empty()) {
+    try {
+      detach_root(ns->path, state.rootfs);
+    } catch (const std::exception& e) {
+      // Gone with its last process, or taken away by hand.
+      log_warning(describe(e));
+    }
+  }
+  context.root.remove(state.id);
   if (spec.hooks.poststop.empty()) return;
   try {
     run_hooks(spec.hooks.poststop, "poststop", state_document(state, "stopped", false));

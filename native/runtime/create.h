@@ -54,7 +54,4 @@ void pass_listen_fds(Plan& plan);
 void prepare_process(Plan& plan, const Context& context, const std::string& console_socket,
                      const std::function<UniqueFd()>& make_console);
 
-/// Opens a namespace by path after checking that it is one and of that kind.
-UniqueFd open_namespace(const std::string& path, int flag);
-
 }  // namespace gantry::runtime

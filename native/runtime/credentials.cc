@@ -31,6 +31,13 @@ void change_directory(const std::string& cwd, bool forgive_access) {
     throw InvalidInput("current working directory is outside of container mount namespace root");
 }
 
+std::vector<unsigned long> bit_mask(const std::vector<unsigned>& numbers) {
+  constexpr unsigned kBits = 8 * sizeof(unsigned long);
+  std::vector<unsigned long> mask(kMaxProcessors / kBits);
+  for (unsigned n : numbers) mask[n / kBits] |= 1ul << n % kBits;
+  return mask;
+}
+
 bool selinux_enabled() { return ::access("/sys/fs/selinux/enforce", F_OK) == 0; }
 bool apparmor_enabled() {
   UniqueFd fd(::open("/sys/module/apparmor/parameters/enabled", O_RDONLY | O_CLOEXEC));
@@ -42,6 +49,8 @@ bool apparmor_enabled() {
 
 void set_up_keyring(const Plan& plan) {
   if (plan.no_new_keyring) return;
+  // A key is only for whom its label lets at it.
+  if (!plan.process.selinux_label.empty()) plan.proc.write("self/attr/keycreate", plan.process.selinux_label);
   std::string name = "_ses." + plan.id;
   long ring = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str());
   if (ring < 0) {
@@ -61,6 +70,7 @@ void set_up_keyring(const Plan& plan) {
   if (!field) throw InvalidInput("session keyring has an unknown description");
   unsigned long permissions = std::strtoul(field, nullptr, 16);
   if (::syscall(SYS_keyctl, KEYCTL_SETPERM, ring, permissions | 0x80000) != 0) throw_errno("share session keyring");
+  if (!plan.process.selinux_label.empty()) plan.proc.write("self/attr/keycreate", "");
 }
 
 void set_rlimits(const std::vector<Rlimit>& limits) {
@@ -100,27 +110,39 @@ void set_scheduling(const Process& process) {
 
 void set_affinity(const std::vector<unsigned>& processors) {
   if (processors.empty()) return;
-  constexpr unsigned kBits = 8 * sizeof(unsigned long);
-  std::vector<unsigned long> mask(kMaxProcessors / kBits);
-  for (unsigned n : processors) mask[n / kBits] |= 1ul << n % kBits;
+  std::vector<unsigned long> mask = bit_mask(processors);
   if (::syscall(SYS_sched_setaffinity, 0, mask.size() * sizeof(unsigned long), mask.data()) != 0) {
     throw_errno("set CPU affinity");
   }
 }
 
+void set_memory_policy(const MemoryPolicy& policy) {
+  std::vector<unsigned long> mask = bit_mask(policy.nodes);
+  // The kernel takes one bit less than it is told.
+  if (::syscall(SYS_set_mempolicy, policy.mode, policy.nodes.empty() ? nullptr : mask.data(),
+                policy.nodes.empty() ? 0 : mask.size() * 8 * sizeof(unsigned long)) != 0) {
+    throw_errno("set memory policy");
+  }
+}
+
 void set_exec_label(const Plan& plan) {
   const auto& process = plan.process;
-  if (!process.selinux_label.empty()) {
-    plan.proc.write("self/attr/exec", process.selinux_label);
-  }
+  auto write = [&](const std::string& file, const std::string& value, const std::string& shown) {
+    plan.proc.write(file, value);
+    // Whoever can put something else in our way must not make us go on without the label.
+    std::string now = plan.proc.read(file);
+    while (!now.empty() && (now.back() == '\n' || now.back() == '\0')) now.pop_back();
+    if (now != shown && now.rfind(shown + " (", 0) != 0) throw InvalidInput("/proc/" + file + " did not take " + shown);
+  };
+  if (!process.selinux_label.empty()) write("self/attr/exec", process.selinux_label, process.selinux_label);
   if (!process.apparmor_profile.empty()) {
     // The file of AppArmor's own if the kernel has it: with several security modules attr/exec may be another's.
     std::string value = "exec " + process.apparmor_profile;
     try {
-      plan.proc.write("self/attr/apparmor/exec", value);
+      write("self/attr/apparmor/exec", value, process.apparmor_profile);
     } catch (const SysError& e) {
       if (e.err() != ENOENT) throw;
-      plan.proc.write("self/attr/exec", value);
+      write("self/attr/exec", value, process.apparmor_profile);
     }
   }
 }

@@ -14,6 +14,8 @@ void set_rlimits(const std::vector<Rlimit>& limits);
 void set_scheduling(const Process& process);
 /// The processors that this process may run on; does nothing for none.
 void set_affinity(const std::vector<unsigned>& processors);
+/// On which memory nodes its pages are put.
+void set_memory_policy(const MemoryPolicy& policy);
 /// AppArmor profile or SELinux label for the next exec; throws when the kernel has none.
 void set_exec_label(const Plan& plan);
 /// Throws when a label is asked for that this kernel cannot give.

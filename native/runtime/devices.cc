@@ -17,10 +17,21 @@ std::pair<std::string, std::string> split(const std::string& path) {
   return {slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
 }
 
+/// What is under that name, in an image or on the host, may be anything; only the device that was asked for will do.
+void check_device(int node, const DeviceSpec& device) {
+  struct stat st;
+  if (::fstat(node, &st) != 0) throw_errno("stat", device.path);
+  if ((st.st_mode & S_IFMT) != (device.mode & S_IFMT) || (!S_ISFIFO(st.st_mode) && st.st_rdev != device.number)) {
+    throw SysError(EEXIST, "mknod", device.path);
+  }
+}
+
 /// Within a user namespace nodes cannot be made; the host's are bound instead.
 void bind_device(int root, const DeviceSpec& device) {
+  UniqueFd node = clone_mount(AT_FDCWD, device.path, false);
+  check_device(node.get(), device);
   UniqueFd target = open_or_create_in_root(root, device.path, Kind::kFile);
-  attach_mount(clone_mount(AT_FDCWD, device.path, false).get(), target.get(), device.path);
+  attach_mount(node.get(), target.get(), device.path);
 }
 
 void make_device(int root, const DeviceSpec& device) {
@@ -32,10 +43,7 @@ void make_device(int root, const DeviceSpec& device) {
   UniqueFd node(::openat(parent.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat st;
   if (!node || ::fstat(node.get(), &st) != 0) throw_errno("open", device.path);
-  // What an image has under that name may be anything; only the device that was asked for will do.
-  if ((st.st_mode & S_IFMT) != (device.mode & S_IFMT) || (!S_ISFIFO(st.st_mode) && st.st_rdev != device.number)) {
-    throw SysError(EEXIST, "mknod", device.path);
-  }
+  check_device(node.get(), device);
   if ((st.st_uid != device.uid || st.st_gid != device.gid) &&
       ::fchownat(node.get(), "", device.uid, device.gid, AT_EMPTY_PATH) != 0) {
     throw_errno("chown", device.path);
@@ -77,7 +85,7 @@ void Rootfs::make_devices(const Plan& plan) {
   for (const auto& device : all) {
     // Made below, from the container's own devpts.
     if (device.path == "/dev/ptmx") continue;
-    if (user_namespace) {
+    if (user_namespace && !S_ISFIFO(device.mode)) {
       bind_device(fd(), device);
     } else {
       make_device(fd(), device);

@@ -18,6 +18,7 @@
 #include "gantry/error.h"
 #include "init.h"
 #include "log.h"
+#include "namespaces.h"
 
 namespace gantry::runtime {
 namespace {
@@ -65,43 +66,6 @@ Process requested_process(const CommandLine& line, const Spec& spec) {
   }
   for (const auto& gid : line.values("additional-gids")) process.additional_gids.push_back(parse_id(gid));
   return process;
-}
-
-/// Opens the namespaces of the container's first process that are not ours already.
-void prepare_namespaces(Plan& plan, const ProcHandle& proc, pid_t pid) {
-  static constexpr struct {
-    const char* name;
-    int flag;
-  } kinds[] = {
-      // The user namespace first: it gives the rights over the others. The mount namespace last: it changes what paths
-      // are.
-      {"user", CLONE_NEWUSER}, {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},       {"net", CLONE_NEWNET},
-      {"pid", CLONE_NEWPID},   {"time", CLONE_NEWTIME}, {"cgroup", CLONE_NEWCGROUP}, {"mnt", CLONE_NEWNS},
-  };
-  UniqueFd theirs = proc.open(std::to_string(pid) + "/ns", O_RDONLY | O_DIRECTORY);
-  UniqueFd ours = proc.open("self/ns", O_RDONLY | O_DIRECTORY);
-  for (const auto& kind : kinds) {
-    struct stat a, b;
-    if (::fstatat(theirs.get(), kind.name, &a, 0) != 0) {
-      if (errno == ENOENT) continue;
-      throw_errno("stat namespace", kind.name);
-    }
-    if (::fstatat(ours.get(), kind.name, &b, 0) == 0 && a.st_ino == b.st_ino) continue;
-    UniqueFd fd(::openat(theirs.get(), kind.name, O_RDONLY | O_CLOEXEC));
-    if (!fd) throw_errno("open namespace", kind.name);
-    if (kind.flag == CLONE_NEWUSER) plan.new_user_namespace = true;
-    plan.join.emplace_back(kind.flag, std::move(fd));
-  }
-}
-
-/// The pid namespace works on children: we join it ourselves and the process is born in it.
-void join_pid_namespace(Plan& plan) {
-  for (auto it = plan.join.begin(); it != plan.join.end(); ++it) {
-    if (it->first != CLONE_NEWPID) continue;
-    if (::setns(it->second.get(), CLONE_NEWPID) != 0) throw_errno("join pid namespace");
-    plan.join.erase(it);
-    return;
-  }
 }
 
 /// Where the first process is now, for when the container's own v2 cgroup has been divided up from within and takes no
@@ -153,12 +117,16 @@ int exec_command(const Context& context, const CommandLine& line) {
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   UniqueFd init = open_init(state);
   if (!init) throw InvalidInput("cannot exec in a stopped container");
-  prepare_namespaces(plan, plan.proc, state.pid);
+  prepare_namespaces_of(plan, state.pid);
+  if (const auto* ns = plan.spec.find_namespace(CLONE_NEWNS); !ns->path.empty()) {
+    UniqueFd dir = plan.proc.open(std::to_string(state.pid), O_PATH | O_DIRECTORY);
+    plan.root.reset(::openat(dir.get(), "root", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!plan.root) throw_errno("open the root of process", std::to_string(state.pid));
+  }
   // Still the same process, so these were its namespaces.
   if (::syscall(SYS_pidfd_send_signal, init.get(), 0, nullptr, 0) != 0) {
     throw InvalidInput("cannot exec in a stopped container");
   }
-  join_pid_namespace(plan);
   plan.not_for_init = {ours.get(), init.get()};
   if (unified) plan.not_for_init.push_back(unified.get());
   Child child;
@@ -173,7 +141,7 @@ int exec_command(const Context& context, const CommandLine& line) {
   }
   plan.sync.close();
   if (plan.process.oom_score_adj) set_oom_score_adj(plan.proc, child.pid(), *plan.process.oom_score_adj);
-  await_ready(ours, child, plan, [] {});
+  await_ready(ours, child, plan, {});
   // The socket closes with a successful exec; anything else that comes is why there was none.
   if (SyncMessage message = ours.receive(); message.type == SyncType::kError) throw StartError(message.text);
   if (std::string path = line.value("pid-file"); !path.empty()) write_pid_file(path, child.pid());

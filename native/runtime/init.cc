@@ -21,6 +21,7 @@
 #include "gantry/error.h"
 #include "hooks.h"
 #include "mount_fd.h"
+#include "namespaces.h"
 #include "program.h"
 #include "rootfs.h"
 #include "state.h"
@@ -44,13 +45,6 @@ void join_cgroups(Plan& plan) {
     if (::write(plan.cgroup_tasks[i].get(), "0", 1) != 1) throw_errno("join cgroup", plan.cgroups[i].path);
   }
   plan.cgroup_tasks.clear();
-}
-
-void join_namespaces(Plan& plan) {
-  for (const auto& [flag, fd] : plan.join) {
-    if (::setns(fd.get(), flag) != 0) throw_errno("join namespace");
-  }
-  plan.join.clear();
 }
 
 /// After the runtime wrote the maps: root of the new user namespace, where it has one.
@@ -91,6 +85,29 @@ ProcHandle own_proc(const Plan& plan) {
   }
 }
 
+/// Mounts, devices, hooks and the change of root; returns the procfs that is used afterwards.
+ProcHandle furnish(Plan& plan, Rootfs& rootfs) {
+  rootfs.mount_all(plan);
+  plan.host_mounts.clear();
+  rootfs.make_devices(plan);
+  if (!plan.spec.hooks.prestart.empty() || !plan.spec.hooks.create_runtime.empty()) {
+    plan.sync.ask(SyncType::kRuntimeHooks);
+  }
+  // Those hooks run in the container, so the process has the number that it has there.
+  if (auto at = plan.hook_state.find("\"pid\":0"); at != std::string::npos) {
+    plan.hook_state.replace(at, 7, "\"pid\":" + std::to_string(::getpid()));
+  }
+  run_hooks(plan.spec.hooks.create_container, "createContainer", plan.hook_state);
+  set_host_name(plan.spec);
+  write_sysctls(plan);
+  rootfs.mask_and_protect(plan);
+  if (plan.process.terminal) set_up_console(rootfs.fd(), plan, true);
+  ProcHandle proc = plan.fifo ? own_proc(plan) : ProcHandle(UniqueFd(::fcntl(plan.proc.get(), F_DUPFD_CLOEXEC, 3)));
+  rootfs.pivot(plan);
+  rootfs.finish(plan);
+  return proc;
+}
+
 void close_on_exec(int preserve_fds) {
   // Last thing before the program: whatever we were started with or forgot does not reach it.
   unsigned first = 3u + static_cast<unsigned>(preserve_fds);
@@ -114,6 +131,7 @@ std::string take_identity(Plan& plan) {
   if (process.no_new_privileges && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) throw_errno("set no_new_privs");
   if (plan.spec.personality && ::personality(*plan.spec.personality) < 0) throw_errno("set personality");
   set_scheduling(process);
+  if (plan.spec.memory_policy) set_memory_policy(*plan.spec.memory_policy);
   set_rlimits(process.rlimits);
   set_exec_label(plan);
   set_home(process.env, process.uid);
@@ -173,31 +191,14 @@ void container_init(Plan& plan) {
       plan.sync.ask(SyncType::kMapIds);
       become_mapped_root();
     }
-    // After the cgroup was joined, which becomes the root of the namespace.
-    if (plan.new_cgroup_namespace && ::unshare(CLONE_NEWCGROUP) != 0) throw_errno("unshare the cgroup namespace");
+    make_late_namespaces(plan);
     if (::setsid() < 0) throw_errno("setsid");
     if (plan.new_network_namespace) bring_up_loopback();
 
     ::umask(0);
     Rootfs rootfs = Rootfs::prepare(plan);
-    rootfs.mount_all(plan);
-    plan.mapped_mounts.clear();
-    rootfs.make_devices(plan);
-    if (!plan.spec.hooks.prestart.empty() || !plan.spec.hooks.create_runtime.empty()) {
-      plan.sync.ask(SyncType::kRuntimeHooks);
-    }
-    // Those hooks run in the container, so the process has the number that it has there.
-    if (auto at = plan.hook_state.find("\"pid\":0"); at != std::string::npos) {
-      plan.hook_state.replace(at, 7, "\"pid\":" + std::to_string(::getpid()));
-    }
-    run_hooks(plan.spec.hooks.create_container, "createContainer", plan.hook_state);
-    set_host_name(plan.spec);
-    write_sysctls(plan);
-    rootfs.mask_and_protect(plan);
-    if (plan.process.terminal) set_up_console(rootfs.fd(), plan, true);
-    ProcHandle proc = plan.fifo ? own_proc(plan) : ProcHandle(UniqueFd(::fcntl(plan.proc.get(), F_DUPFD_CLOEXEC, 3)));
-    rootfs.pivot(plan);
-    rootfs.finish(plan);
+    if (!plan.new_mount_namespace) plan.sync.send(SyncType::kRootMade);
+    ProcHandle proc = furnish(plan, rootfs);
 
     std::string program = take_identity(plan);
     plan.proc.close();
@@ -224,6 +225,7 @@ void exec_init(Plan& plan) {
     join_namespaces(plan);
     if (plan.new_user_namespace) become_mapped_root();
     if (::setsid() < 0) throw_errno("setsid");
+    if (plan.root && (::fchdir(plan.root.get()) != 0 || ::chroot(".") != 0)) throw_errno("chroot", plan.rootfs);
     UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root) throw_errno("open", "/");
     if (plan.process.terminal) set_up_console(root.get(), plan, false);

@@ -9,6 +9,7 @@
 
 #include "copy_up.h"
 #include "gantry/error.h"
+#include "host_mounts.h"
 #include "mount_fd.h"
 #include "path_in_root.h"
 #include "rootfs.h"
@@ -85,23 +86,13 @@ void finish_mount(int mount, const MountOptions& options, const std::string& nam
 
 void mount_bind(int root, const Plan& plan, std::size_t index, const MountOptions& options) {
   const MountSpec& entry = plan.spec.mounts[index];
-  std::string source = entry.source;
-  if (source.empty()) throw InvalidInput("bind mount without a source for " + entry.destination);
-  if (source[0] != '/') source = plan.bundle + "/" + source;
   UniqueFd mount;
-  for (const auto& [at, mapped] : plan.mapped_mounts) {
-    if (at == index) mount.reset(::fcntl(mapped.get(), F_DUPFD_CLOEXEC, 3));
+  for (const auto& [at, made] : plan.host_mounts) {
+    if (at == index) mount.reset(::fcntl(made.get(), F_DUPFD_CLOEXEC, 3));
   }
-  if (!mount) {
-    try {
-      mount = clone_mount(AT_FDCWD, source, options.recursive_bind);
-    } catch (const SysError& e) {
-      throw SysError(e.err(), "error mounting \"" + source + "\" to rootfs at \"" + entry.destination + "\": open",
-                     source);
-    }
-  }
+  if (!mount) mount = clone_source(plan, entry, options.recursive_bind);
   struct stat st;
-  if (::fstat(mount.get(), &st) != 0) throw_errno("stat", source);
+  if (::fstat(mount.get(), &st) != 0) throw_errno("stat", entry.source);
   UniqueFd target =
       open_or_create_in_root(root, entry.destination, S_ISDIR(st.st_mode) ? Kind::kDirectory : Kind::kFile);
   if (!(is_proc_root(target.get()) && is_proc_root(mount.get()))) {
@@ -128,8 +119,8 @@ void mount_entry(int root, const Plan& plan, std::size_t index) {
   const MountSpec& entry = plan.spec.mounts[index];
   MountOptions options = parse_mount_options(entry.options);
   if (entry.type == "cgroup" || entry.type == "cgroup2") return mount_cgroups(root, plan, entry);
-  if (options.bind || entry.type == "bind") return mount_bind(root, plan, index, options);
   if (options.remount) return remount(root, entry, options);
+  if (options.bind || entry.type == "bind") return mount_bind(root, plan, index, options);
   if (entry.type.empty()) throw InvalidInput("mount of " + entry.destination + " has no type");
 
   bool kernel_tree = entry.type == "proc" || entry.type == "sysfs";

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sched.h>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,23 +41,31 @@ struct Plan {
   /// Directory of every hierarchy, for cgroup mounts.
   std::vector<CgroupDir> cgroups;
   bool cgroup_v2 = false;
-  /// Namespaces to join, with their CLONE_NEW flag; the pid namespace is not among them: it is joined before the clone.
+  /// Namespaces to join, with their CLONE_NEW flag, the user namespace first.
   std::vector<std::pair<int, UniqueFd>> join;
-  /// Also unshared by init itself, since it must be in its cgroup first.
-  bool new_cgroup_namespace = false;
-  bool new_user_namespace = false;
-  bool new_network_namespace = false;
+  /// The pid namespace takes effect for children only, so it is joined before the clone.
+  UniqueFd join_pid;
+  bool joins_user_namespace() const { return !join.empty() && join.front().first == CLONE_NEWUSER; }
+  /// Unshared by init itself.
+  bool new_cgroup_namespace = false, new_time_namespace = false;
+  bool new_user_namespace = false, new_network_namespace = false, new_mount_namespace = false;
+
+  /// For exec into a container whose mount namespace is not its own: the first process's root directory, which entering
+  /// the namespace does not lead to.
+  UniqueFd root;
 
   UniqueFd console_socket;
   /// O_PATH of exec.fifo; invalid for `run` and `exec`.
   UniqueFd fifo;
   bool wait_for_go = false;
+  /// The runtime has no rights over the host: cgroups and the like may be missing.
+  bool rootless = false;
   bool no_pivot = false;
   bool no_new_keyring = false;
   /// Descriptors from 3 on that the program keeps.
   int preserve_fds = 0;
-  /// Bind mounts with ids of their own, made by the runtime, which has the right to it: position in spec.mounts, mount.
-  std::vector<std::pair<std::size_t, UniqueFd>> mapped_mounts;
+  /// Bind mounts made by the runtime, which has rights that init has not: position in spec.mounts, detached mount.
+  std::vector<std::pair<std::size_t, UniqueFd>> host_mounts;
   /// What hooks get on their standard input; the pid is put in by the runtime.
   std::string hook_state;
 };

@@ -61,8 +61,11 @@ Rootfs Rootfs::prepare(const Plan& plan) {
   if (!propagation && !plan.spec.rootfs_propagation.empty()) {
     throw InvalidInput("rootfsPropagation=" + plan.spec.rootfs_propagation + " is not supported");
   }
-  set_propagation_of("/", propagation ? propagation->first : kSlave, propagation ? propagation->second : true);
-  if (propagation) make_parent_private(plan.rootfs);
+  // A namespace that was joined is somebody else's as well: what it shares with whom is not ours to change.
+  if (plan.new_mount_namespace) {
+    set_propagation_of("/", propagation ? propagation->first : kSlave, propagation ? propagation->second : true);
+    if (propagation) make_parent_private(plan.rootfs);
+  }
 
   UniqueFd target(::open(plan.rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!target) throw_errno("open rootfs", plan.rootfs);
@@ -117,7 +120,10 @@ void Rootfs::mask_and_protect(const Plan& plan) {
 
 void Rootfs::pivot(const Plan& plan) {
   if (::fchdir(fd()) != 0) throw_errno("chdir", plan.rootfs);
-  if (plan.no_pivot) {
+  if (!plan.new_mount_namespace) {
+    // Others in the namespace keep their root.
+    if (::chroot(".") != 0) throw_errno("chroot", plan.rootfs);
+  } else if (plan.no_pivot) {
     // On an initramfs the old root cannot be put anywhere: the new one is moved over it, and what the host had mounted
     // is taken away, since it stays reachable below the root that is covered.
     std::string table = plan.proc.read("self/mountinfo");

@@ -7,14 +7,14 @@ namespace gantry::runtime {
 /// The container's root while it is being furnished, seen from init before pivot_root.
 class Rootfs {
  public:
-  /// Takes the mount namespace out of the host's propagation and makes the root a mount of its own.
+  /// Takes a new mount namespace out of the host's propagation and makes the root a mount of its own.
   static Rootfs prepare(const Plan& plan);
 
   int fd() const { return root_.get(); }
   void mount_all(const Plan& plan);
   void make_devices(const Plan& plan);
   void mask_and_protect(const Plan& plan);
-  /// Makes it the root directory and drops the host's.
+  /// Makes it the root directory and drops the host's, unless the mount namespace is one that was joined.
   void pivot(const Plan& plan);
   /// After hooks: the root's own mount read-only, and its propagation.
   void finish(const Plan& plan);

@@ -100,7 +100,7 @@ std::vector<Hook> parse_hooks(const Json& json) {
 
 }  // namespace
 
-std::vector<unsigned> parse_cpu_list(const Json& json) {
+std::vector<unsigned> parse_number_list(const Json& json) {
   std::vector<unsigned> all;
   if (!json.present()) return all;
   std::string text = json.string();
@@ -109,7 +109,7 @@ std::vector<unsigned> parse_cpu_list(const Json& json) {
   auto number = [&] {
     unsigned n = 0;
     auto [next, err] = std::from_chars(at, end, n);
-    if (err != std::errc() || n >= kMaxProcessors) json.refuse("a list of processors such as \"0-3,7\"");
+    if (err != std::errc() || n >= kMaxProcessors) json.refuse("a list of numbers such as \"0-3,7\"");
     at = next;
     return n;
   };
@@ -119,10 +119,10 @@ std::vector<unsigned> parse_cpu_list(const Json& json) {
       ++at;
       last = number();
     }
-    if (last < first) json.refuse("a list of processors such as \"0-3,7\"");
+    if (last < first) json.refuse("a list of numbers such as \"0-3,7\"");
     for (unsigned n = first; n <= last; ++n) all.push_back(n);
     if (at == end) break;
-    if (*at++ != ',') json.refuse("a list of processors such as \"0-3,7\"");
+    if (*at++ != ',') json.refuse("a list of numbers such as \"0-3,7\"");
   }
   return all;
 }
@@ -167,8 +167,8 @@ Process parse_process(const Json& json) {
   p.selinux_label = json["selinuxLabel"].string_or("");
   if (auto io = json["ioPriority"]; io.present()) p.io_priority = parse_io_priority(io);
   if (auto scheduler = json["scheduler"]; scheduler.present()) p.scheduler = parse_scheduler(scheduler);
-  p.affinity_initial = parse_cpu_list(json["execCPUAffinity"]["initial"]);
-  p.affinity_final = parse_cpu_list(json["execCPUAffinity"]["final"]);
+  p.affinity_initial = parse_number_list(json["execCPUAffinity"]["initial"]);
+  p.affinity_final = parse_number_list(json["execCPUAffinity"]["final"]);
   return p;
 }
 

@@ -108,6 +108,20 @@ struct TimeOffset {
   std::uint32_t nanoseconds = 0;
 };
 
+/// linux.memoryPolicy, as set_mempolicy(2) takes it.
+struct MemoryPolicy {
+  /// MPOL value with the MPOL_F bits.
+  int mode = 0;
+  std::vector<unsigned> nodes;
+};
+
+/// Who answers for system calls with SCMP_ACT_NOTIFY.
+struct SeccompListener {
+  /// A unix stream socket; empty for none.
+  std::string path;
+  std::string metadata;
+};
+
 struct Spec {
   std::string oci_version;
   std::string root_path;
@@ -125,14 +139,17 @@ struct Spec {
   std::vector<std::pair<std::string, std::string>> sysctl;
   std::string cgroups_path;
   Resources resources;
-  /// Compact JSON of linux.seccomp; empty when there is none. Understood only when no compiled filter is kept.
+  /// Compact JSON of linux.seccomp without its listener; empty when there is none. Understood only when no compiled
+  /// filter is kept.
   std::string seccomp;
+  SeccompListener seccomp_listener;
   std::string rootfs_propagation;
   std::vector<std::string> masked_paths, readonly_paths;
   std::string mount_label;
   std::vector<TimeOffset> time_offsets;
   /// personality(2) domain.
   std::optional<unsigned long> personality;
+  std::optional<MemoryPolicy> memory_policy;
 
   /// CLONE_NEW flags that are listed without a path.
   int new_namespaces() const;
@@ -151,8 +168,8 @@ Spec parse_spec(std::string_view text);
 /// An OCI `process` object, as exec takes it.
 Process parse_process(const Json& json);
 
-/// Numbers out of a list such as "0-3,7"; throws InvalidInput naming the field.
-std::vector<unsigned> parse_cpu_list(const Json& json);
+/// Numbers out of a list such as "0-3,7" of processors or memory nodes; throws InvalidInput naming the field.
+std::vector<unsigned> parse_number_list(const Json& json);
 
 std::vector<IdMapping> parse_mappings(const Json& json);
 

@@ -66,6 +66,48 @@ unsigned long parse_personality(const Json& json) {
   throw InvalidInput(json.path() + ".domain: unknown personality domain " + domain);
 }
 
+MemoryPolicy parse_memory_policy(const Json& json) {
+  // Numbers of linux/mempolicy.h, whose newer ones the build machine's header may lack.
+  static constexpr struct {
+    const char* name;
+    int value;
+  } modes[] = {{"MPOL_DEFAULT", 0},
+               {"MPOL_PREFERRED", 1},
+               {"MPOL_BIND", 2},
+               {"MPOL_INTERLEAVE", 3},
+               {"MPOL_LOCAL", 4},
+               {"MPOL_PREFERRED_MANY", 5},
+               {"MPOL_WEIGHTED_INTERLEAVE", 6}},
+    flags[] = {
+        {"MPOL_F_STATIC_NODES", 1 << 15}, {"MPOL_F_RELATIVE_NODES", 1 << 14}, {"MPOL_F_NUMA_BALANCING", 1 << 13}};
+  auto find = [](const auto& known, const Json& wanted) {
+    std::string name = wanted.string();
+    for (const auto& one : known) {
+      if (name == one.name) return one.value;
+    }
+    throw InvalidInput(wanted.path() + ": unknown value " + name);
+  };
+  MemoryPolicy policy;
+  policy.mode = find(modes, json["mode"]);
+  json["flags"].each([&](const Json& flag) { policy.mode |= find(flags, flag); });
+  policy.nodes = parse_number_list(json["nodes"]);
+  return policy;
+}
+
+void parse_seccomp(const Json& json, Spec& spec) {
+  if (!json.raw()->IsObject()) json.refuse("an object");
+  spec.seccomp_listener = {json["listenerPath"].string_or(""), json["listenerMetadata"].string_or("")};
+  if (spec.seccomp_listener.path.empty() && !spec.seccomp_listener.metadata.empty()) {
+    json["listenerMetadata"].refuse("a listenerPath beside it");
+  }
+  // Who listens makes no difference to the filter, which is found again by this text.
+  rapidjson::Document profile;
+  profile.CopyFrom(*json.raw(), profile.GetAllocator());
+  profile.RemoveMember("listenerPath");
+  profile.RemoveMember("listenerMetadata");
+  spec.seccomp = to_text(profile);
+}
+
 }  // namespace
 
 std::vector<IdMapping> parse_mappings(const Json& json) {
@@ -91,20 +133,21 @@ void parse_linux(const Json& json, Spec& spec) {
   spec.sysctl = json["sysctl"].string_map();
   spec.cgroups_path = json["cgroupsPath"].string_or("");
   spec.resources = parse_resources(json["resources"]);
-  if (auto seccomp = json["seccomp"]; seccomp.present()) {
-    if (!seccomp.raw()->IsObject()) seccomp.refuse("an object");
-    spec.seccomp = to_text(*seccomp.raw());
-  }
+  if (json["seccomp"].present()) parse_seccomp(json["seccomp"], spec);
   spec.rootfs_propagation = json["rootfsPropagation"].string_or("");
   spec.masked_paths = json["maskedPaths"].strings();
   spec.readonly_paths = json["readonlyPaths"].strings();
   spec.mount_label = json["mountLabel"].string_or("");
   if (json["personality"].present()) spec.personality = parse_personality(json["personality"]);
+  if (json["memoryPolicy"].present()) spec.memory_policy = parse_memory_policy(json["memoryPolicy"]);
   json["timeOffsets"].each_member([&](const std::string& clock, const Json& offset) {
     if (clock != "monotonic" && clock != "boottime") throw InvalidInput(offset.path() + ": unknown clock");
     spec.time_offsets.push_back(
         {clock, offset["secs"].int64_if().value_or(0), offset["nanosecs"].uint32_if().value_or(0)});
   });
+  if (!spec.time_offsets.empty() && !spec.find_namespace(CLONE_NEWTIME)) {
+    throw InvalidInput("config.json.linux.timeOffsets: needs a time namespace");
+  }
   if (json["intelRdt"].present()) throw InvalidInput("linux.intelRdt is not implemented");
 }
 

@@ -15,7 +15,10 @@ namespace gantry::runtime {
 ///     only with a new user namespace:
 ///                                  ◀─ kMapIds ─ (has no id of its own yet)
 ///   write uid_map, gid_map ─────────── kGo ───▶ become root there
-///   write state.json meanwhile                  mounts, devices
+///   write state.json meanwhile                  the root becomes a mount
+///     only in a joined mount namespace:
+///                               ◀─ kRootMade ─
+///                                               mounts, devices
 ///     only with prestart or createRuntime:
 ///                             ◀─ kRuntimeHooks ─
 ///   run them ───────────────────────── kGo ───▶ createContainer hooks, pivot, console, user,
@@ -29,7 +32,15 @@ namespace gantry::runtime {
 ///
 /// Instead of any of its messages init may send kError with the text for the user, and exits. If the runtime dies, init
 /// sees the closed socket and exits: it never waits for `start` unless the runtime has heard that it is ready.
-enum class SyncType : char { kMapIds = 'M', kRuntimeHooks = 'H', kReady = 'R', kGo = 'G', kError = 'E', kEnd = 0 };
+enum class SyncType : char {
+  kMapIds = 'M',
+  kRuntimeHooks = 'H',
+  kRootMade = 'A',
+  kReady = 'R',
+  kGo = 'G',
+  kError = 'E',
+  kEnd = 0
+};
 
 struct SyncMessage {
   /// kEnd when the other side is gone.
