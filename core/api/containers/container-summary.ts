@@ -1,6 +1,8 @@
 import type { Container } from '../../container/container.js';
 import type { ContainerView } from '../../container/containers.js';
+import type { EndpointState } from '../../network/networks.js';
 import { humanDuration, unixSeconds } from '../times.js';
+import { adapt, type Answer } from '../version.js';
 import { mountPointJson, networksJson, portListJson, type NetworkLookup } from './endpoint-json.js';
 
 /** What `ps` prints under STATUS. */
@@ -29,8 +31,37 @@ export function statusText(container: Container, now: number = Date.now()): stri
   }
 }
 
-/** The part of a summary that a record alone decides. */
-function recordPart(container: Container): object {
+interface Settled {
+  readonly version: number;
+  readonly endpoints: readonly EndpointState[];
+  /** Of the networks that it asks for, as they are now. */
+  readonly networkIds: readonly string[];
+  readonly part: object;
+  /** `part` as JSON without its closing brace. */
+  readonly text: string;
+}
+
+// A record and an endpoint's state are replaced, never changed, so what follows from them is made once: a list of many
+// containers is joined from texts, whoever asks for it and how often.
+const settled = new WeakMap<Container, Settled>();
+
+const sameItems = <T>(a: readonly T[], b: readonly T[]): boolean => a.length === b.length && a.every((item, index) => item === b[index]);
+
+/** All of a summary that neither the clock nor an image's name decides. */
+function settledPart(view: ContainerView, lookup: NetworkLookup, version: number): Settled {
+  const { container } = view;
+  const endpoints = Object.values(view.endpoints);
+  const networkIds = Object.keys(container.endpointRequests).map((name) => lookup.find(name)?.id ?? '');
+  const known = settled.get(container);
+  if (known?.version === version && sameItems(known.endpoints, endpoints) && sameItems(known.networkIds, networkIds)) return known;
+  const part = adapt('container', summaryPart(view, lookup), version);
+  const made = { version, endpoints, networkIds, part, text: JSON.stringify(part).slice(0, -1) };
+  settled.set(container, made);
+  return made;
+}
+
+function summaryPart(view: ContainerView, lookup: NetworkLookup): Answer {
+  const { container } = view;
   const command = [container.path, ...container.args].map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
   return {
     Id: container.id,
@@ -45,26 +76,26 @@ function recordPart(container: Container): object {
       ...(Object.keys(container.hostConfig.annotations).length > 0 ? { Annotations: container.hostConfig.annotations } : {}),
     },
     Mounts: container.mounts.map(mountPointJson),
+    Ports: portListJson(view),
+    NetworkSettings: { Networks: networksJson(view, lookup) },
   };
 }
 
-// A record is replaced, never changed, so what follows from it is made once.
-const recordParts = new WeakMap<Container, object>();
-
-/** One element of GET /containers/json. */
-export function containerSummary(view: ContainerView, lookup: NetworkLookup): object {
-  const { container, size } = view;
-  let part = recordParts.get(container);
-  if (!part) {
-    part = recordPart(container);
-    recordParts.set(container, part);
-  }
+function changingPart(view: ContainerView): object {
+  const { size } = view;
   return {
-    ...part,
     Image: view.imageName,
-    Ports: portListJson(view),
+    Status: statusText(view.container),
     ...(size ? { SizeRw: size.writable, SizeRootFs: size.rootFs } : {}),
-    Status: statusText(container),
-    NetworkSettings: { Networks: networksJson(view, lookup) },
   };
+}
+
+/** One container as lists show it, for clients of a version. */
+export function containerSummary(view: ContainerView, lookup: NetworkLookup, version: number): object {
+  return { ...settledPart(view, lookup, version).part, ...changingPart(view) };
+}
+
+/** The same as JSON text. */
+export function containerSummaryText(view: ContainerView, lookup: NetworkLookup, version: number): string {
+  return `${settledPart(view, lookup, version).text},${JSON.stringify(changingPart(view)).slice(1)}`;
 }

@@ -343,6 +343,28 @@ describe('inspect', () => {
     expect(await endpoint('/v1.43')).not.toHaveProperty('DNSNames');
   });
 
+  it('shows in lists what changed around a container since the last one', async () => {
+    const app = { ...api.services.networks.networks.get('bridge')!, name: 'app', id: '9'.repeat(64) };
+    const request = {
+      aliases: [],
+      ipv4Address: '',
+      ipv6Address: '',
+      linkLocalIps: [],
+      links: [],
+      macAddress: '',
+      driverOptions: {},
+      gatewayPriority: 0,
+    };
+    api.services.container({ hostConfig: hostConfig({ networkMode: 'app' }), endpointRequests: { app: request } });
+    const networkId = async (): Promise<unknown> =>
+      ((await api.get('/containers/json?all=1')).json as Json[])[0]?.['NetworkSettings']?.['Networks']?.['app']?.['NetworkID'];
+    expect(await networkId()).toBe('');
+    api.services.networks.networks.set('app', app);
+    expect(await networkId()).toBe(app.id);
+    api.services.networks.networks.set('app', { ...app, id: '8'.repeat(64) });
+    expect(await networkId()).toBe('8'.repeat(64));
+  });
+
   it('leaves no trace of an old client in the answer to a new one', async () => {
     api.services.container({ hostConfig: hostConfig({ annotations: { a: 'b' } }) });
     const list = async (version: string): Promise<Json> => ((await api.get(`${version}/containers/json?all=1`)).json as Json[])[0]!;

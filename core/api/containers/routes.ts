@@ -7,7 +7,7 @@ import type { Services } from '../services.js';
 import { adapt } from '../version.js';
 import { configOverrides, createRequest, resourceChange, restartPolicyOf } from './container-request.js';
 import { containerJson } from './container-json.js';
-import { containerSummary } from './container-summary.js';
+import { containerSummaryText } from './container-summary.js';
 import { commit, create, LIST_FILTERS, PRUNE_FILTERS, update, type ConfigJson, type CreateBody, type UpdateBody } from './schema.js';
 
 export interface NamedRoute {
@@ -27,7 +27,7 @@ function stopOptions(request: FastifyRequest): { timeout?: number; signal?: stri
 export function containerRoutes(app: FastifyInstance, services: Services, _context: ApiContext): void {
   const { containers, networks } = services;
 
-  app.get('/containers/json', async (request) => {
+  app.get('/containers/json', async (request, reply) => {
     const query = new Query(request);
     const filters = decodeFilters(query.text('filters'), LIST_FILTERS);
     const views = await containers.list({
@@ -36,7 +36,8 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
       size: query.bool('size'),
       filters,
     });
-    return views.map((view) => adapt('container', containerSummary(view, networks), request.apiVersion));
+    const texts = views.map((view) => containerSummaryText(view, networks, request.apiVersion));
+    return reply.type('application/json').send(`[${texts.join(',')}]`);
   });
 
   app.post<{ Body: CreateBody }>('/containers/create', { schema: create }, async (request, reply) => {

@@ -45,7 +45,7 @@ async function imageUsage({ images, containers }: Services, version: number): Pr
 
 async function containerUsage({ containers, networks }: Services, version: number): Promise<object[]> {
   const views = await containers.list({ all: true, limit: 0, size: true, filters: new Map() });
-  return views.map((view) => adapt('container', containerSummary(view, networks), version));
+  return views.map((view) => containerSummary(view, networks, version));
 }
 
 async function volumeUsage({ volumes }: Services): Promise<object[]> {

@@ -143,13 +143,13 @@ describe('runs', () => {
   const forms = [true, false].flatMap((framed) => [true, false].map((timestamps) => ({ framed, timestamps })));
 
   it('say what the entries say, whatever was logged', async () => {
-    const text = fc.oneof(
+    const said = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 60 }),
       fc.stringMatching(/^["\\\n,:{}a-z]{0,60}$/),
       fc.constantFrom('\ud800', '\udc00x', '\u2028', `x","stream":"stderr","time":"${stamp(1)}"}`),
     );
     const one = fc.record({
-      log: text,
+      log: said,
       stream: fc.constantFrom('stdout', 'stderr'),
       nanos: fc.nat(999_999_999),
       attrs: fc.option(fc.dictionary(fc.string(), fc.string()), { nil: undefined }),
