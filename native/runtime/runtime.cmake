@@ -2,7 +2,8 @@
 # start a container; gantry-seccomp, which it runs for a seccomp profile that it meets for the first time, has libseccomp.
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 file(GLOB RUNTIME_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
-list(REMOVE_ITEM RUNTIME_SOURCES ${CMAKE_CURRENT_LIST_DIR}/main.cc ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
+list(REMOVE_ITEM RUNTIME_SOURCES ${CMAKE_CURRENT_LIST_DIR}/main.cc ${CMAKE_CURRENT_LIST_DIR}/entry.cc
+  ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)
 
 add_library(runtime-parts STATIC ${RUNTIME_SOURCES})
 target_include_directories(runtime-parts PUBLIC ${CMAKE_SOURCE_DIR}/include ${CMAKE_CURRENT_LIST_DIR})
@@ -16,7 +17,13 @@ target_compile_options(runtime-parts PRIVATE -ffunction-sections -fdata-sections
 
 # With sanitizers only the parts, for the tests: the programs are static, and those that are in use must stay as they are.
 if(NOT GANTRY_SANITIZE)
-  add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc)
+  add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc ${CMAKE_CURRENT_LIST_DIR}/entry.cc)
+  # It runs when there is neither thread storage for the protector's secret nor a memcpy that loops could become.
+  set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/entry.cc PROPERTIES
+    COMPILE_OPTIONS "-fno-stack-protector;-fno-tree-loop-distribute-patterns;-fno-builtin")
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64|aarch64|arm64)$")
+    target_link_options(gantry-runtime PRIVATE -Wl,-e,gantry_runtime_entry)
+  endif()
   target_compile_definitions(gantry-runtime PRIVATE GANTRY_VERSION="${GANTRY_VERSION}")
   target_link_libraries(gantry-runtime PRIVATE runtime-parts)
   add_executable(gantry-seccomp ${CMAKE_CURRENT_LIST_DIR}/seccomp_compiler.cc)

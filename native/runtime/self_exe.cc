@@ -18,11 +18,8 @@
 namespace gantry::runtime {
 namespace {
 
-// A detached mount has no path, so the link no longer tells where we are installed.
-constexpr char kHomeVariable[] = "_GANTRY_RUNTIME_HOME";
 constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 constexpr std::uint64_t kReadOnlyMount = 1;  // MOUNT_ATTR_RDONLY
-constexpr unsigned kCloexec = 4;             // CLOSE_RANGE_CLOEXEC
 
 std::string directory_of_self() {
   char path[PATH_MAX];
@@ -59,6 +56,10 @@ UniqueFd sealed_copy(int exe) {
 }  // namespace
 
 void hide_own_file(char** argv, int preserve_fds) {
+  const char* listen = ::getenv("LISTEN_FDS");
+  int keep = preserve_fds + (listen ? std::max(0, std::atoi(listen)) : 0);
+  ::syscall(SYS_close_range, 3u + static_cast<unsigned>(std::max(0, keep)), ~0u, 0);
+  // What begins before the C library does (entry.cc) has mostly seen to it.
   UniqueFd exe(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   if (!exe) throw_errno("open", "/proc/self/exe");
   if (unreachable_for_writing(exe.get())) return;
@@ -70,9 +71,6 @@ void hide_own_file(char** argv, int preserve_fds) {
     safe = sealed_copy(exe.get());
   }
   ::setenv(kHomeVariable, directory_of_self().c_str(), 1);
-  const char* listen = ::getenv("LISTEN_FDS");
-  int keep = preserve_fds + (listen ? std::max(0, std::atoi(listen)) : 0);
-  ::syscall(SYS_close_range, 3u + static_cast<unsigned>(std::max(0, keep)), ~0u, kCloexec);
   ::syscall(SYS_execveat, safe.get(), "", argv, environ, AT_EMPTY_PATH);
   throw_errno("execute again", "/proc/self/exe");
 }

@@ -13,6 +13,9 @@ namespace gantry::runtime {
 /// All descriptors from 3 + preserve_fds on are closed by it: nothing that we inherited waits beside a container.
 void hide_own_file(char** argv, int preserve_fds);
 
+/// A detached mount has no path, so the link no longer tells where we are installed; this variable does.
+constexpr char kHomeVariable[] = "_GANTRY_RUNTIME_HOME";
+
 /// A program of the same installation.
 std::string sibling_program(const std::string& name);
 
