@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FakeLog, FakeRuntime, fakeSource } from '../../test/fakes/drivers.js';
 import { config, hostConfig, image, network } from '../../test/fakes/records.js';
-import { FakeEvents } from '../../test/fakes/services.js';
+import { FakeEvents } from '../../test/fakes/events.js';
 import { silentLog, testSettings } from '../../test/fakes/settings.js';
 import { EngineError } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';

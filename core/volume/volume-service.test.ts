@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fakeSource } from '../../test/fakes/drivers.js';
-import { FakeEvents } from '../../test/fakes/services.js';
+import { FakeEvents } from '../../test/fakes/events.js';
 import { silentLog, testSettings } from '../../test/fakes/settings.js';
 import { invalid, notFound } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
