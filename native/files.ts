@@ -1,7 +1,7 @@
-import { EngineError, invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { ArchiveLimits, Compression, HostFiles, IngestResult, PathStat } from '@gantry/core/contracts/host-files.js';
 import type { AppliedLayer, Change } from '@gantry/core/contracts/storage.js';
 import { addon } from './addon.js';
+import { blamed } from './blamed.js';
 
 /** The addon's own signatures: positions instead of names, in the order of binding/files.cc and binding/archives.cc. */
 interface FileCalls {
@@ -49,17 +49,6 @@ type Limits = [entries: number | undefined, bytes: number | undefined, ratio: nu
 const limitsOf = (limits: ArchiveLimits | undefined): Limits => [limits?.entries, limits?.bytes, limits?.ratio];
 
 const calls = addon() as unknown as FileCalls;
-
-/** What the addon blames on the input has a code of its own, which no system call gives; here it gets its kind. */
-async function blamed<T>(pending: Promise<T>): Promise<T> {
-  try {
-    return await pending;
-  } catch (error) {
-    if (error instanceof EngineError) throw error;
-    if ((error as { code?: unknown }).code === 'EINVALID') throw invalid(messageOf(error), error);
-    throw error;
-  }
-}
 
 export const files: HostFiles = {
   mount: (mount, target) => blamed(calls.mount(mount.type, mount.source, mount.options, target)),

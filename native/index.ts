@@ -3,6 +3,7 @@ import { files } from './files.js';
 import { logs } from './logs.js';
 import { net } from './net.js';
 import { process } from './process.js';
+import { projects, subvolumes } from './storage.js';
 
 /** The real system calls, behind core/contracts/host.ts. */
-export const host: Host = { files, logs, net, process };
+export const host: Host = { files, logs, net, process, projects, subvolumes };

@@ -2,6 +2,7 @@ import type { HostFiles } from './host-files.js';
 import type { HostLogs } from './host-logs.js';
 import type { HostNet } from './host-net.js';
 import type { HostProcess } from './host-process.js';
+import type { HostProjects, HostSubvolumes } from './host-storage.js';
 
 /**
  * The system calls that the engine needs beyond Node's own. The real one is native/index.ts, a fake is test/fakes/host.ts.
@@ -13,4 +14,6 @@ export interface Host {
   readonly logs: HostLogs;
   readonly net: HostNet;
   readonly process: HostProcess;
+  readonly projects: HostProjects;
+  readonly subvolumes: HostSubvolumes;
 }

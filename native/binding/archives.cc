@@ -21,8 +21,6 @@ Napi::Object digested_to_js(Napi::Env env, const Digested& digested) {
   return row;
 }
 
-Napi::Value digested_value(Napi::Env env, Digested& digested) { return digested_to_js(env, digested); }
-
 ArchiveLimits take_limits(Arguments& args) {
   ArchiveLimits limits;
   limits.entries = args.count().value_or(limits.entries);
@@ -117,20 +115,6 @@ Napi::Value js_compress(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value changes_to_js(Napi::Env env, std::vector<Change>& changes) {
-  Napi::Array all = Napi::Array::New(env, changes.size());
-  uint32_t at = 0;
-  for (const Change& change : changes) {
-    Napi::Object row = Napi::Object::New(env);
-    row.Set("path", change.path);
-    row.Set("kind", change.kind == ChangeKind::added     ? "added"
-                    : change.kind == ChangeKind::deleted ? "deleted"
-                                                         : "modified");
-    all.Set(at++, row);
-  }
-  return all;
-}
-
 Napi::Value js_pack_upper(const Napi::CallbackInfo& info) {
   Arguments args(info);
   std::string upper = args.text();
@@ -192,6 +176,22 @@ Napi::Value js_pack_path(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+Napi::Value digested_value(Napi::Env env, Digested& digested) { return digested_to_js(env, digested); }
+
+Napi::Value changes_to_js(Napi::Env env, std::vector<Change>& changes) {
+  Napi::Array all = Napi::Array::New(env, changes.size());
+  uint32_t at = 0;
+  for (const Change& change : changes) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("path", change.path);
+    row.Set("kind", change.kind == ChangeKind::added     ? "added"
+                    : change.kind == ChangeKind::deleted ? "deleted"
+                                                         : "modified");
+    all.Set(at++, row);
+  }
+  return all;
+}
 
 void init_archives(Napi::Env env, Napi::Object exports) {
   auto add = [&](const char* name, Napi::Value (*call)(const Napi::CallbackInfo&)) {

@@ -228,6 +228,7 @@ void init_files(Napi::Env env, Napi::Object exports) {
   add("copyOutOf", js_copy_out_of);
   add("bindIn", js_bind_in);
   init_archives(env, exports);
+  init_storage(env, exports);
 }
 
 }  // namespace gantry::binding

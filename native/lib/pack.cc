@@ -146,20 +146,6 @@ std::pair<std::string, std::string> split(const std::string& path) {
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
-Digested pack_changes(int fd, const std::function<void(const TakeChange&)>& walk) {
-  Packer packer(fd);
-  walk([&](const TreeChange& change) {
-    if (change.kind == ChangeKind::deleted) {
-      auto [folder, name] = split(change.path);
-      packer.whiteout(folder, ".wh." + name);
-      return;
-    }
-    packer.add(change.dir, change.name, change.path.empty() ? "." : change.path, change.st);
-    if (change.opaque) packer.whiteout(change.path, ".wh..wh..opq");
-  });
-  return packer.finish();
-}
-
 /// Views of the kernel's state: endless, blocking and of no use in an archive.
 bool is_kernel_view(int fd) {
   struct statfs st;
@@ -203,6 +189,20 @@ void pack_folder(Packer& packer, int dir, const std::string& path, int depth) {
 }
 
 }  // namespace
+
+Digested pack_changes(int fd, const std::function<void(const TakeChange&)>& walk) {
+  Packer packer(fd);
+  walk([&](const TreeChange& change) {
+    if (change.kind == ChangeKind::deleted) {
+      auto [folder, name] = split(change.path);
+      packer.whiteout(folder, ".wh." + name);
+      return;
+    }
+    packer.add(change.dir, change.name, change.path.empty() ? "." : change.path, change.st);
+    if (change.opaque) packer.whiteout(change.path, ".wh..wh..opq");
+  });
+  return packer.finish();
+}
 
 Digested pack_upper(const std::string& upper, const std::vector<std::string>& lowers, int fd) {
   return pack_changes(fd, [&](const TakeChange& take) { walk_upper(upper, lowers, false, take); });

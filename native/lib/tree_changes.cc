@@ -168,9 +168,13 @@ class DiffWalk {
  public:
   DiffWalk(Compare compare, const TakeChange& take) : compare_(compare), take_(take) {}
 
-  /// `parent` is the same folder in the other tree, or -1.
-  void folder(int tree, int parent, const std::string& path, int depth) {
+  /// `parent` is the same folder in the other tree, or -1. With `only` no name beside it is looked at.
+  void folder(int tree, int parent, const std::string& path, int depth, const PathTree* only) {
     if (depth > kMaxTreeDepth) throw SysError(ENAMETOOLONG, "open", path.substr(0, 200) + "…");
+    if (only) {
+      for (const auto& [name, deeper] : only->below) named(tree, parent, name, below(path, name), depth, deeper);
+      return;
+    }
     const std::vector<std::string> mine = sorted_names(tree);
     const std::vector<std::string> theirs = parent < 0 ? std::vector<std::string>() : sorted_names(parent);
     auto left = mine.begin();
@@ -180,10 +184,10 @@ class DiffWalk {
         report({ChangeKind::deleted, below(path, *right), -1, *right, {}, false});
         right++;
       } else if (right == theirs.end() || *left < *right) {
-        entry(tree, -1, *left, below(path, *left), depth);
+        entry(tree, -1, *left, below(path, *left), depth, nullptr);
         left++;
       } else {
-        entry(tree, parent, *left, below(path, *left), depth);
+        entry(tree, parent, *left, below(path, *left), depth, nullptr);
         left++;
         right++;
       }
@@ -191,7 +195,17 @@ class DiffWalk {
   }
 
  private:
-  void entry(int tree, int parent, const std::string& name, const std::string& path, int depth) {
+  /// A name that somebody says has changed: it may be in either tree, in both or in none.
+  void named(int tree, int parent, const std::string& name, const std::string& path, int depth,
+             const PathTree& deeper) {
+    struct stat st;
+    if (stat_at(tree, name, st))
+      entry(tree, parent, name, path, depth, &deeper);
+    else if (parent >= 0 && stat_at(parent, name, st))
+      report({ChangeKind::deleted, path, -1, name, {}, false});
+  }
+
+  void entry(int tree, int parent, const std::string& name, const std::string& path, int depth, const PathTree* only) {
     struct stat st;
     if (!stat_at(tree, name, st)) return;
     struct stat old;
@@ -212,7 +226,9 @@ class DiffWalk {
     else
       pending_.push_back(&change);
     const size_t depth_before = pending_.size();
-    folder(fd.get(), old_fd.get(), path, depth + 1);
+    // Another folder that came to have the name: what is in it did not change, yet differs.
+    if (!old_fd || st.st_ino != old.st_ino) only = nullptr;
+    folder(fd.get(), old_fd.get(), path, depth + 1, only);
     // Taken out by whoever had something to report.
     if (!tell && pending_.size() == depth_before) pending_.pop_back();
   }
@@ -285,8 +301,13 @@ void walk_upper(const std::string& upper, const std::vector<std::string>& lowers
   UpperWalk(expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
 }
 
+void PathTree::add(std::string_view path) {
+  PathTree* at = this;
+  for (std::string& part : path_components(path)) at = &at->below[std::move(part)];
+}
+
 void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
-               const TakeChange& take) {
+               const TakeChange& take, const PathTree* only) {
   UniqueFd top = open_folder(tree, O_RDONLY);
   UniqueFd other;
   struct stat st;
@@ -298,7 +319,7 @@ void walk_diff(const std::string& tree, const std::optional<std::string>& parent
     if (fstat(other.get(), &old) != 0) throw_errno("fstat", *parent);
   }
   if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
-  DiffWalk(compare, take).folder(top.get(), other.get(), "", 0);
+  DiffWalk(compare, take).folder(top.get(), other.get(), "", 0, only);
 }
 
 std::vector<Change> collect_changes(const std::function<void(const TakeChange&)>& walk) {

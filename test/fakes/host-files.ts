@@ -124,6 +124,8 @@ export function fakeBlobHost(overrides: Partial<HostFiles> = {}): Host {
     files: Object.assign(missing('files'), fakeFiles, overrides) as HostFiles,
     logs: missing('logs') as Host['logs'],
     net: missing('net') as Host['net'],
+    projects: missing('projects') as Host['projects'],
+    subvolumes: missing('subvolumes') as Host['subvolumes'],
     process: Object.assign(missing('process'), { pipe: fakePipe, closeFd: closeSync }) as Host['process'],
   };
 }

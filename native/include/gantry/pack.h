@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ Digested pack_upper(const std::string& upper, const std::vector<std::string>& lo
 
 /// Layer archive of what differs in `tree` from `parent`, or of all of it.
 Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare, int fd);
+
+/// Layer archive of what a walk reports.
+Digested pack_changes(int fd, const std::function<void(const TakeChange&)>& walk);
 
 /// Archive of one path inside a container's root, named `rename` or by its last component; "." puts content only below
 /// "./". File systems that are views of the kernel (proc, sysfs, cgroup) are left as empty folders.

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace gantry {
@@ -40,10 +42,17 @@ enum class Compare {
   content,
 };
 
+/// Relative paths, name by name.
+struct PathTree {
+  std::map<std::string, PathTree> below;
+  void add(std::string_view path);
+};
+
 /// Compares two trees. A folder in which something changed is reported as modified. Without `parent` everything is
-/// added.
+/// added. With `only` (and a parent whose inode numbers `tree` kept, as snapshots do) nothing beside those paths is
+/// looked at, except below a folder that is another one than before.
 void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
-               const TakeChange& take);
+               const TakeChange& take, const PathTree* only = nullptr);
 
 struct Change {
   std::string path;
