@@ -3,6 +3,7 @@ import { formatPlatform, normalizePlatform, parsePlatform, platformRank } from '
 import { EngineError, invalid, isKind, messageOf } from '../contracts/errors.js';
 import { newId } from '../contracts/ids.js';
 import type { DriverKind } from '../contracts/manifest.js';
+import { parseSize } from '../contracts/size.js';
 import type { Image } from '../image/images.js';
 import { failpoint } from '../state/failpoint.js';
 import { UndoStack } from '../state/undo.js';
@@ -155,14 +156,6 @@ async function chooseStorage(room: ContainerRoom, request: CreateContainer): Pro
     throw invalid(`--storage-opt size is not supported by the storage driver ${driver} on this host`);
   }
   return { driver, quota };
-}
-
-/** `10G`, `1.5m`, bytes. */
-function parseSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(text);
-  const bytes = match ? Math.floor(Number(match[1]) * 1024 ** ' kmgtp'.indexOf((match[2] || ' ').toLowerCase())) : Number.NaN;
-  if (!Number.isSafeInteger(bytes) || bytes <= 0) throw invalid(`invalid size: '${text}'`);
-  return bytes;
 }
 
 /** An open driver; one that does not exist is the request's mistake here. */
