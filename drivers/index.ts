@@ -9,6 +9,7 @@ import { macvlanNetwork } from './network/macvlan/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
 import { nativeRuntime } from './runtime/native/manifest.js';
 import { runcRuntime } from './runtime/runc/manifest.js';
+import { btrfs } from './storage/btrfs/manifest.js';
 import { overlay2 } from './storage/overlay2/manifest.js';
 import { vfs } from './storage/vfs/manifest.js';
 import { local } from './volume/local/manifest.js';
@@ -16,6 +17,7 @@ import { local } from './volume/local/manifest.js';
 /** The drivers of this build. A new in-tree driver is its folder plus one line here. */
 export const drivers: readonly AnyManifest[] = [
   overlay2,
+  btrfs,
   vfs,
   bridgeNetwork,
   hostNetwork,

@@ -1,4 +1,5 @@
-import { invalid } from '@gantry/core/contracts/errors.js';
+import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
+import { parseSize } from '@gantry/core/contracts/size.js';
 
 /** Edits (insert, remove, replace) that turn one word into the other. */
 function distance(from: string, to: string): number {
@@ -22,5 +23,16 @@ export function checkOptions(driver: string, given: Readonly<Record<string, stri
     const [nearest] = known.toSorted((a, b) => distance(bare, a) - distance(bare, b));
     const hint = nearest === undefined ? 'it has none' : `the nearest is ${driver}.${nearest}`;
     throw invalid(`storage driver ${driver} has no option ${JSON.stringify(name)}; ${hint}`);
+  }
+}
+
+/** An option in bytes, given as `DRIVER.NAME` or as `NAME`. */
+export function sizeOption(driver: string, given: Readonly<Record<string, string>>, name: string): number | undefined {
+  const text = given[`${driver}.${name}`] ?? given[name];
+  if (text === undefined) return undefined;
+  try {
+    return parseSize(text);
+  } catch (error) {
+    throw invalid(`storage option ${driver}.${name}: ${messageOf(error)}`, error);
   }
 }

@@ -37,6 +37,8 @@ import { describeTree } from './tree.js';
 export interface StorageUnderTest {
   readonly capabilities: readonly Capability[];
   readonly host: Host;
+  /** Where the drivers' folders are made, on the file system to be tested; it is left as it was. */
+  readonly folder: string;
   open(root: string): Promise<StorageDriver>;
 }
 
@@ -50,13 +52,14 @@ export function storageConformance(driverName: string, under: StorageUnderTest):
     let driver: StorageDriver;
 
     beforeEach(async () => {
-      root = mkdtempSync(`/tmp/gantry-storage-${driverName}-`);
+      root = mkdtempSync(join(under.folder, `storage-${driverName}-`));
       mkdirSync(join(root, 'driver'));
       driver = await under.open(join(root, 'driver'));
     });
     afterEach(async () => {
       await driver.close();
       for (const { target } of files.mountsBelow(root)) await files.unmount(target, true);
+      for (const snapshot of await driver.list()) await driver.remove(snapshot);
       rmSync(root, { recursive: true, force: true });
     });
 

@@ -1,15 +1,20 @@
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
-import { checkOptions } from '../options.js';
-import { VfsDriver } from './driver.js';
+import { checkOptions, sizeOption } from '../options.js';
+import { ProjectQuota } from '../project-quota.js';
+import { TreeDriver } from '../tree-driver.js';
+import { Copies } from './copies.js';
 
 /** Full copies: slow and large, and works on every file system. The others are measured against it. */
 export const vfs: DriverManifest<'storage'> = {
   kind: 'storage',
   name: 'vfs',
-  capabilities: [],
+  capabilities: ['quota'],
   probe: async () => ({ ok: true }),
   async open(env) {
-    checkOptions('vfs', env.options, []);
-    return new VfsDriver(env);
+    checkOptions('vfs', env.options, ['size']);
+    const quotas = new ProjectQuota(env);
+    const size = sizeOption('vfs', env.options, 'size');
+    if (size !== undefined) await quotas.require('vfs.size');
+    return new TreeDriver(env, new Copies(env, quotas), size);
   },
 };

@@ -1,34 +1,59 @@
-import { chmod, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { conflict, invalid, notFound } from '@gantry/core/contracts/errors.js';
+import { conflict, notFound } from '@gantry/core/contracts/errors.js';
 import type { SnapshotId } from '@gantry/core/contracts/ids.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Mount } from '@gantry/core/contracts/mount.js';
 import type { AppliedLayer, Change, CreateSnapshot, LayerInput, StorageDriver } from '@gantry/core/contracts/storage.js';
-import { Acquired } from '../acquired.js';
-import { archiveStream } from '../archive-stream.js';
-import { backingName, isErrno, snapshotNames } from '../backing.js';
+import { Acquired } from './acquired.js';
+import { isErrno, snapshotNames } from './backing.js';
+
+/** Two trees to be compared; without a parent the whole tree differs. */
+export interface TreePair {
+  readonly tree: string;
+  readonly parent?: string;
+}
+
+/** How whole trees are made, removed and compared on one kind of file system. */
+export interface TreeKeeper {
+  /**
+   * Makes the folder `tree` as `from` is, or empty (0755 root:root), and lets `quota` bytes more be written into it. It may be called for
+   * a path that was removed just before. Refuses a quota that it cannot keep with `invalid-parameter`.
+   */
+  make(tree: string, from: string | undefined, quota: number | undefined): Promise<void>;
+  /** Absent is fine. */
+  remove(tree: string): Promise<void>;
+  diff(pair: TreePair): Promise<Readable>;
+  changes(pair: TreePair): Promise<Change[]>;
+  size(pair: TreePair): Promise<number>;
+  status(): Promise<[string, string][]>;
+}
 
 interface Info {
   readonly parent?: SnapshotId;
   readonly writable: boolean;
+  readonly quota?: number;
 }
 
 /**
- * A snapshot is a whole tree: `ID/tree`, with what it was made from in `ID/info.json`. It is copied to `new-ID` and renamed
- * when it is complete, and renamed away before it is removed, so the name ID never stands for half a tree.
+ * Snapshots that are whole trees: `ID/tree`, with what it was made from in `ID/info.json`. A tree is made in `new-ID` and renamed when it
+ * is complete, and renamed away before it is removed, so the name ID never stands for half a tree.
  */
-export class VfsDriver implements StorageDriver {
+export class TreeDriver implements StorageDriver {
   private readonly acquired = new Acquired();
 
-  constructor(private readonly env: DriverEnv) {}
+  constructor(
+    private readonly env: DriverEnv,
+    private readonly trees: TreeKeeper,
+    /** Of each writable snapshot that asks for none, in bytes. */
+    private readonly defaultQuota?: number,
+  ) {}
 
-  async create(id: SnapshotId, { parent, writable, quota }: CreateSnapshot): Promise<void> {
-    if (quota !== undefined) throw invalid('storage driver vfs cannot limit the size of a container here: it has no quota');
+  async create(id: SnapshotId, { parent, writable, quota = writable ? this.defaultQuota : undefined }: CreateSnapshot): Promise<void> {
     if (await this.exists(id)) throw conflict(`snapshot ${id} exists`);
     if (parent !== undefined) await this.info(parent);
-    await this.make(id, { writable, ...(parent === undefined ? {} : { parent }) });
+    await this.make(id, { writable, ...(parent === undefined ? {} : { parent }), ...(quota === undefined ? {} : { quota }) });
   }
 
   async exists(id: SnapshotId): Promise<boolean> {
@@ -67,35 +92,32 @@ export class VfsDriver implements StorageDriver {
   }
 
   async diff(id: SnapshotId, parent: SnapshotId | undefined): Promise<Readable> {
-    const trees = await this.trees(id, parent);
-    return archiveStream(this.env.host, (fd) => this.env.host.files.packDiff({ ...trees, fd }));
+    return this.trees.diff(await this.pair(id, parent));
   }
 
   async changes(id: SnapshotId, parent: SnapshotId | undefined): Promise<Change[]> {
-    return this.env.host.files.changesDiff(await this.trees(id, parent));
+    return this.trees.changes(await this.pair(id, parent));
   }
 
   async usage(id: SnapshotId): Promise<number> {
     const { parent } = await this.info(id);
-    return this.env.host.files.sizeDiff(await this.trees(id, parent));
+    return this.trees.size(await this.pair(id, parent));
   }
 
   async remove(id: SnapshotId): Promise<void> {
     this.acquired.refuseRemoval(id);
-    const { files } = this.env.host;
-    await files.removeTree(join(this.env.root, `old-${id}`));
+    await this.discard(`old-${id}`);
     try {
       await rename(this.folder(id), join(this.env.root, `old-${id}`));
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
     }
-    await files.removeTree(join(this.env.root, `old-${id}`));
-    await files.removeTree(join(this.env.root, `new-${id}`));
+    await this.discard(`old-${id}`);
+    await this.discard(`new-${id}`);
   }
 
-  async status(): Promise<[string, string][]> {
-    const { type } = await this.env.host.files.fileSystem(this.env.root);
-    return [['Backing Filesystem', backingName(type)]];
+  status(): Promise<[string, string][]> {
+    return this.trees.status();
   }
 
   async metadata(): Promise<Record<string, string>> {
@@ -108,21 +130,23 @@ export class VfsDriver implements StorageDriver {
   private readonly tree = (id: SnapshotId): string => join(this.env.root, id, 'tree');
 
   private async make(id: SnapshotId, info: Info): Promise<void> {
-    const { files } = this.env.host;
-    const fresh = join(this.env.root, `new-${id}`);
-    await files.removeTree(fresh);
+    const fresh = `new-${id}`;
+    await this.discard(fresh);
+    const folder = join(this.env.root, fresh);
     try {
-      await mkdir(fresh, { mode: 0o710 });
-      await mkdir(join(fresh, 'tree'));
-      // Whatever the daemon's umask is.
-      await chmod(join(fresh, 'tree'), 0o755);
-      if (info.parent !== undefined) await files.copyTree(this.tree(info.parent), join(fresh, 'tree'));
-      await writeFile(join(fresh, 'info.json'), JSON.stringify(info));
-      await rename(fresh, this.folder(id));
+      await mkdir(folder, { mode: 0o710 });
+      await this.trees.make(join(folder, 'tree'), info.parent === undefined ? undefined : this.tree(info.parent), info.quota);
+      await writeFile(join(folder, 'info.json'), JSON.stringify(info));
+      await rename(folder, this.folder(id));
     } catch (error) {
-      await files.removeTree(fresh);
+      await this.discard(fresh);
       throw error;
     }
+  }
+
+  private async discard(name: string): Promise<void> {
+    await this.trees.remove(join(this.env.root, name, 'tree'));
+    await this.env.host.files.removeTree(join(this.env.root, name));
   }
 
   private async info(id: SnapshotId): Promise<Info> {
@@ -134,7 +158,7 @@ export class VfsDriver implements StorageDriver {
     }
   }
 
-  private async trees(id: SnapshotId, parent: SnapshotId | undefined): Promise<{ tree: string; parent?: string }> {
+  private async pair(id: SnapshotId, parent: SnapshotId | undefined): Promise<TreePair> {
     await this.info(id);
     if (parent === undefined) return { tree: this.tree(id) };
     await this.info(parent);

@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
+import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
+import type { Change } from '@gantry/core/contracts/storage.js';
+import { archiveStream } from '../archive-stream.js';
+import { isErrno } from '../backing.js';
+import type { TreeKeeper, TreePair } from '../tree-driver.js';
+
+/** Where two trees stand still while they are compared: `view-X/{tree,parent}`, below the driver's root. */
+const VIEW = 'view-';
+
+/** Trees that are subvolumes, and snapshots of each other. */
+export class Subvolumes implements TreeKeeper {
+  private quotasOn: Promise<void> | undefined;
+
+  constructor(
+    private readonly env: DriverEnv,
+    /** The least quota that is taken, in bytes. */
+    private readonly minSpace: number,
+  ) {}
+
+  async make(tree: string, from: string | undefined, quota: number | undefined): Promise<void> {
+    const { subvolumes } = this.env.host;
+    if (quota !== undefined && quota < this.minSpace)
+      throw invalid(`a size of ${quota} bytes is less than btrfs.min_space, ${this.minSpace} bytes`);
+    if (from === undefined) {
+      await subvolumes.create(tree);
+      // Whatever the daemon's umask is.
+      await chmod(tree, 0o755);
+    } else {
+      await subvolumes.snapshot(from, tree, { readOnly: false });
+    }
+    if (quota === undefined) return;
+    await this.enableQuotas();
+    await subvolumes.limit(tree, quota);
+  }
+
+  async remove(tree: string): Promise<void> {
+    try {
+      await this.env.host.subvolumes.remove(tree);
+    } catch (error) {
+      // Put there by somebody else, as from a backup.
+      if (!isErrno(error, 'EINVAL')) throw error;
+      await this.env.host.files.removeTree(tree);
+    }
+  }
+
+  async diff(pair: TreePair): Promise<Readable> {
+    const { files, subvolumes } = this.env.host;
+    return archiveStream(this.env.host, (fd) =>
+      this.compared(
+        pair,
+        (snapshots) => subvolumes.packDiff({ ...snapshots, fd }),
+        (trees) => files.packDiff({ ...trees, fd }),
+      ),
+    );
+  }
+
+  changes(pair: TreePair): Promise<Change[]> {
+    const { files, subvolumes } = this.env.host;
+    return this.compared(
+      pair,
+      (snapshots) => subvolumes.changes(snapshots),
+      (trees) => files.changesDiff(trees),
+    );
+  }
+
+  size(pair: TreePair): Promise<number> {
+    const { files, subvolumes } = this.env.host;
+    return this.compared(
+      pair,
+      (snapshots) => subvolumes.sizeDiff(snapshots),
+      (trees) => files.sizeDiff(trees),
+    );
+  }
+
+  async status(): Promise<[string, string][]> {
+    return [
+      ['Backing Filesystem', 'btrfs'],
+      ['Quotas', this.quotasOn ? 'on' : 'on when asked for'],
+    ];
+  }
+
+  /** Quotas cost every writer on the file system something, so they stay as they are until somebody asks for one. */
+  async enableQuotas(): Promise<void> {
+    this.quotasOn ??= this.env.host.subvolumes.enableQuotas(this.env.root);
+    try {
+      await this.quotasOn;
+    } catch (error) {
+      this.quotasOn = undefined;
+      throw error;
+    }
+  }
+
+  /** Removes what a daemon left that died while it compared. */
+  async removeViews(): Promise<void> {
+    for (const name of await readdir(this.env.root)) if (name.startsWith(VIEW)) await this.removeView(join(this.env.root, name));
+  }
+
+  /**
+   * Compares by what the file system knows to have changed, on snapshots, so that nothing moves meanwhile. Where it cannot say, the trees
+   * themselves are compared, which takes longer and gives the same.
+   */
+  private async compared<T>(
+    { tree, parent }: TreePair,
+    known: (snapshots: { tree: string; parent: string }) => Promise<T>,
+    walk: (trees: TreePair) => Promise<T>,
+  ): Promise<T> {
+    const { subvolumes } = this.env.host;
+    // A container may make subvolumes of its own, and no snapshot shows what they hold.
+    if (await subvolumes.hasInner(tree)) return walk({ tree, ...(parent === undefined ? {} : { parent }) });
+    const view = join(this.env.root, `${VIEW}${randomBytes(6).toString('hex')}`);
+    await mkdir(view, { mode: 0o700 });
+    try {
+      const frozen = join(view, 'tree');
+      await subvolumes.snapshot(tree, frozen, { readOnly: true });
+      if (parent === undefined) return await walk({ tree: frozen });
+      const below = join(view, 'parent');
+      await subvolumes.snapshot(parent, below, { readOnly: true });
+      try {
+        return await known({ tree: frozen, parent: below });
+      } catch (error) {
+        // It fails before anything was compared or written.
+        if (!(error as { syscall?: unknown }).syscall?.toString().startsWith('BTRFS_IOC_')) throw error;
+        this.env.log.warn('btrfs did not say what changed; the trees are compared', { tree, error: messageOf(error) });
+        return await walk({ tree: frozen, parent: below });
+      }
+    } finally {
+      await this.removeView(view);
+    }
+  }
+
+  private async removeView(view: string): Promise<void> {
+    for (const name of ['tree', 'parent']) await this.env.host.subvolumes.remove(join(view, name));
+    await this.env.host.files.removeTree(view);
+  }
+}
