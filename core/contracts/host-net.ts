@@ -113,11 +113,11 @@ export type NftField =
   | 'fib-daddr-type';
 
 /** A part of the key or value of a set. */
-export type NftType = 'ifname' | 'ipv4' | 'protocol' | 'port';
+export type NftType = 'ifname' | 'ipv4' | 'protocol' | 'port' | 'ipv6';
 
 /**
- * A value as text or number, by the field: a link's name; an address or, in `match` and in interval sets, a CIDR;
- * `tcp` or `udp`; a port; for ct-state `established|related|new|invalid`, for ct-status `dnat|snat`, for
+ * A value as text or number, by the field: a link's name; an address (of the table's family) or, in `match` and in interval
+ * sets, a CIDR; `tcp`, `udp`, `sctp` or a number; a port; for ct-state `established|related|new|invalid`, for ct-status `dnat|snat`, for
  * fib-daddr-type `local`, several joined by `,`.
  */
 export type NftValue = string | number;
@@ -171,14 +171,19 @@ export interface NftSet {
   readonly key: readonly NftType[];
   /** Makes it a map. */
   readonly data?: readonly NftType[] | 'verdict';
-  /** Keys are CIDRs (one `ipv4` part). */
+  /** Keys are CIDRs (one `ipv4` or `ipv6` part). */
   readonly interval?: boolean;
   readonly elements: readonly NftElement[];
 }
 
-/** A table of the `ip` family, whole. */
+/** Which packets a table sees. */
+export type NftFamily = 'ip' | 'ip6';
+
+/** A table, whole. Tables of two families may have one name. */
 export interface NftTable {
   readonly name: string;
+  /** `ip` when absent. */
+  readonly family?: NftFamily;
   readonly sets: readonly NftSet[];
   readonly chains: readonly NftChain[];
 }
@@ -190,14 +195,25 @@ export type NftCommand =
   /** Puts the table in place of what has its name, if anything. */
   | { readonly op: 'replace-table'; readonly table: NftTable }
   /** Absent is fine. */
-  | { readonly op: 'delete-table'; readonly table: string }
+  | { readonly op: 'delete-table'; readonly table: string; readonly family?: NftFamily }
   /** `set` says the types; its `elements` are those to add (those that are there already stay) or delete (`ENOENT` when absent). */
-  | { readonly op: 'add-elements' | 'delete-elements'; readonly table: string; readonly set: NftSet };
+  | { readonly op: 'add-elements' | 'delete-elements'; readonly table: string; readonly family?: NftFamily; readonly set: NftSet };
 
 /** What the kernel has of a table, for comparison: every set's elements as text, sorted; every chain's rule comments, in order. */
 export interface NftListing {
   readonly sets: Readonly<Record<string, readonly string[]>>;
   readonly chains: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A chain that the kernel calls, of whoever made it. */
+export interface NftBaseChain {
+  readonly family: NftFamily | 'inet';
+  readonly table: string;
+  readonly name: string;
+  readonly hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+  readonly priority: number;
+  /** What it does not decide about is dropped. */
+  readonly drops: boolean;
 }
 
 export type SocketProtocol = 'tcp' | 'udp';
@@ -222,9 +238,14 @@ export interface HostNet {
   /** One atomic transaction. */
   nft(namespace: string, commands: readonly NftCommand[]): Promise<void>;
   /** `undefined` when there is no such table. */
-  nftTable(namespace: string, table: string): Promise<NftListing | undefined>;
-  /** Forgets tracked IPv4 flows, so that their next packets meet the present rules; absent members match all. Reads the whole table. */
+  nftTable(namespace: string, table: string, family?: NftFamily): Promise<NftListing | undefined>;
+  /** Every base chain in the `ip`, `ip6` and `inet` families. */
+  nftBaseChains(namespace: string): Promise<NftBaseChain[]>;
+  /** Calls `changed` after each transaction of another process that touched a table of that name in this process's own namespace. Returns what ends it. */
+  watchNft(table: string, changed: () => void): () => void;
+  /** Forgets tracked flows of one family, so that their next packets meet the present rules; absent members match all. Reads the whole table. */
   flushFlows(filter: {
+    v6?: boolean;
     protocol: SocketProtocol;
     originalDestination?: string;
     originalPort?: number;
@@ -235,10 +256,17 @@ export interface HostNet {
   openSocket(namespace: string, protocol: SocketProtocol, address: string, port: number): Promise<{ fd: number; port: number }>;
   /**
    * Keeps a port from being taken by anybody else on this host while the descriptor is open, without serving it; port 0
-   * chooses one. `EADDRINUSE` when it is taken, `EADDRNOTAVAIL` when the address is not this host's.
+   * chooses one. `EADDRINUSE` when it is taken, `EADDRNOTAVAIL` when the address is not this host's,
+   * `EPROTONOSUPPORT` when the kernel has no such protocol.
    */
-  reservePort(protocol: SocketProtocol, address: string, port: number): { fd: number; port: number };
+  reservePort(protocol: SocketProtocol | 'sctp', address: string, port: number): { fd: number; port: number };
   closeSocket(fd: number): void;
+
+  /**
+   * Connects to a unix socket, sends `text` with descriptors (which stay the caller's, 253 at most) and its end, and resolves to
+   * what comes back until the other side closes.
+   */
+  exchange(path: string, text: string, descriptors: readonly number[]): Promise<string>;
 
   /** Bytes written to a socket that the other side has not taken yet. */
   unsent(fd: number): number;

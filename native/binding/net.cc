@@ -1,5 +1,7 @@
 #include "net.h"
 
+#include <netinet/in.h>
+
 #include <string>
 #include <variant>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "gantry/net_socket.h"
 #include "gantry/netns.h"
 #include "gantry/rtnl.h"
+#include "gantry/unix_exchange.h"
 #include "task.h"
 
 namespace gantry::binding {
@@ -221,7 +224,8 @@ Napi::Value counters(const Napi::CallbackInfo& info) {
 Napi::Value flush_flows_js(const Napi::CallbackInfo& info) {
   auto object = info[0].As<Napi::Object>();
   FlowFilter filter;
-  filter.protocol = text_of(object, "protocol") == "tcp" ? 6 : 17;
+  filter.v6 = flag_of(object, "v6");
+  filter.protocol = text_of(object, "protocol") == "tcp" ? IPPROTO_TCP : IPPROTO_UDP;
   filter.original_destination = text_of(object, "originalDestination");
   filter.original_port = static_cast<uint16_t>(number_of(object, "originalPort"));
   filter.reply_source = text_of(object, "replySource");
@@ -234,7 +238,8 @@ SocketType socket_type(const Napi::CallbackInfo& info, size_t index) {
   std::string word = text_argument(info, index);
   if (word == "tcp") return SocketType::tcp;
   if (word == "udp") return SocketType::udp;
-  throw Napi::TypeError::New(info.Env(), "tcp or udp is expected");
+  if (word == "sctp") return SocketType::sctp;
+  throw Napi::TypeError::New(info.Env(), "tcp, udp or sctp is expected");
 }
 
 uint16_t port_argument(const Napi::CallbackInfo& info, size_t index) {
@@ -274,6 +279,19 @@ Napi::Value close_socket(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value exchange(const Napi::CallbackInfo& info) {
+  auto list = info[2].As<Napi::Array>();
+  std::vector<int> descriptors;
+  for (uint32_t i = 0; i < list.Length(); i++) descriptors.push_back(list.Get(i).As<Napi::Number>().Int32Value());
+  constexpr int kTimeoutMs = 10'000;
+  return run_off_thread<std::string>(
+      info.Env(),
+      [path = text_argument(info, 0), text = text_argument(info, 1), descriptors = std::move(descriptors)] {
+        return unix_exchange(path, text, descriptors, kTimeoutMs);
+      },
+      [](Napi::Env env, std::string& answer) -> Napi::Value { return Napi::String::New(env, answer); });
+}
+
 Napi::Value unsent(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     return Napi::Number::New(info.Env(), unsent_bytes(info[0].As<Napi::Number>().Int32Value()));
@@ -307,6 +325,7 @@ void init_net(Napi::Env env, Napi::Object exports) {
   set("openSocket", open_socket_js);
   set("reservePort", reserve_port_js);
   set("closeSocket", close_socket);
+  set("exchange", exchange);
   set("unsent", unsent);
   set("peerCredentials", peer_credentials_js);
   init_nft(env, exports);

@@ -1,5 +1,6 @@
 #include "gantry/netns.h"
 #include "gantry/nft.h"
+#include "gantry/nft_watch.h"
 #include "net.h"
 #include "task.h"
 
@@ -85,8 +86,13 @@ nft::Set parse_set(const Napi::Object& object) {
   return set;
 }
 
+nft::Family parse_family(const Napi::Value& word) {
+  return word.IsString() && word.As<Napi::String>().Utf8Value() == "ip6" ? nft::Family::ip6 : nft::Family::ip;
+}
+
 nft::Table parse_table(const Napi::Object& object) {
   nft::Table table;
+  table.family = parse_family(object.Get("family"));
   table.name = text_of(object, "name");
   each_object(object.Get("sets"), [&](const Napi::Object& set) { table.sets.push_back(parse_set(set)); });
   each_object(object.Get("chains"), [&](const Napi::Object& chain) { table.chains.push_back(parse_chain(chain)); });
@@ -101,6 +107,7 @@ nft::Command parse_command(const Napi::Object& object) {
   }
   nft::Table named;
   named.name = text_of(object, "table");
+  named.family = parse_family(object.Get("family"));
   if (op == "delete-table") return {nft::Command::Op::delete_table, std::move(named), {}};
   auto kind = op == "add-elements" ? nft::Command::Op::add_elements : nft::Command::Op::delete_elements;
   return {kind, std::move(named), parse_set(object.Get("set").As<Napi::Object>())};
@@ -133,9 +140,9 @@ Napi::Value list(const Napi::CallbackInfo& info) {
   std::string table = info[1].As<Napi::String>().Utf8Value();
   return run_off_thread<std::optional<nft::Listing>>(
       info.Env(),
-      [path = std::move(path), table = std::move(table)] {
+      [path = std::move(path), table = std::move(table), family = parse_family(info[2])] {
         enter_namespace(path);
-        return nft::list(table);
+        return nft::list(table, family);
       },
       [](Napi::Env env, std::optional<nft::Listing>& listing) -> Napi::Value {
         if (!listing) return env.Undefined();
@@ -146,11 +153,59 @@ Napi::Value list(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value base_chains(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  return run_off_thread<std::vector<nft::BaseChain>>(
+      info.Env(),
+      [path = std::move(path)] {
+        enter_namespace(path);
+        return nft::base_chains();
+      },
+      [](Napi::Env env, std::vector<nft::BaseChain>& chains) -> Napi::Value {
+        Napi::Array result = Napi::Array::New(env, chains.size());
+        for (uint32_t i = 0; i < chains.size(); i++) {
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("family", chains[i].family);
+          object.Set("table", chains[i].table);
+          object.Set("name", chains[i].name);
+          object.Set("hook", chains[i].hook);
+          object.Set("priority", chains[i].priority);
+          object.Set("drops", chains[i].drops);
+          result.Set(i, object);
+        }
+        return result;
+      });
+}
+
+/// Watches one table until the returned function is called. Neither it nor its thread keeps the process alive.
+Napi::Value watch(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Napi::Env env = info.Env();
+    std::string table = info[0].As<Napi::String>().Utf8Value();
+    auto told = Napi::ThreadSafeFunction::New(env, info[1].As<Napi::Function>(), "nftables watch", 0, 1);
+    told.Unref(env);
+    auto watch = std::make_shared<std::unique_ptr<nft::Watch>>();
+    try {
+      *watch = std::make_unique<nft::Watch>(table, [told]() mutable { told.NonBlockingCall(); });
+    } catch (...) {
+      told.Release();
+      throw;
+    }
+    return Napi::Function::New(env, [watch, told](const Napi::CallbackInfo&) mutable {
+      if (!*watch) return;
+      watch->reset();
+      told.Release();
+    });
+  });
+}
+
 }  // namespace
 
 void init_nft(Napi::Env env, Napi::Object exports) {
   exports.Set("nft", Napi::Function::New(env, apply, "nft"));
   exports.Set("nftTable", Napi::Function::New(env, list, "nftTable"));
+  exports.Set("nftBaseChains", Napi::Function::New(env, base_chains, "nftBaseChains"));
+  exports.Set("watchNft", Napi::Function::New(env, watch, "watchNft"));
 }
 
 }  // namespace gantry::binding

@@ -16,14 +16,21 @@ namespace gantry {
 
 namespace {
 
+using Address = std::vector<uint8_t>;
+
 struct Tuple {
-  uint32_t source = 0;
-  uint32_t destination = 0;
+  Address source;
+  Address destination;
   uint16_t destination_port = 0;
   uint8_t protocol = 0;
 };
 
 constexpr uint16_t message_type(uint16_t type) { return static_cast<uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type); }
+
+Address address_of(const nlattr* attribute) {
+  const auto* bytes = static_cast<const uint8_t*>(mnl_attr_get_payload(attribute));
+  return {bytes, bytes + mnl_attr_get_payload_len(attribute)};
+}
 
 Tuple parse_tuple(const nlattr* attribute) {
   Tuple tuple;
@@ -31,8 +38,8 @@ Tuple parse_tuple(const nlattr* attribute) {
     for (const nlattr* inner : nested_attributes(part)) {
       uint16_t type = mnl_attr_get_type(inner);
       if (mnl_attr_get_type(part) == CTA_TUPLE_IP) {
-        if (type == CTA_IP_V4_SRC) tuple.source = mnl_attr_get_u32(inner);
-        if (type == CTA_IP_V4_DST) tuple.destination = mnl_attr_get_u32(inner);
+        if (type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC) tuple.source = address_of(inner);
+        if (type == CTA_IP_V4_DST || type == CTA_IP_V6_DST) tuple.destination = address_of(inner);
       } else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO) {
         if (type == CTA_PROTO_NUM) tuple.protocol = mnl_attr_get_u8(inner);
         if (type == CTA_PROTO_DST_PORT) tuple.destination_port = ntohs(mnl_attr_get_u16(inner));
@@ -42,18 +49,20 @@ Tuple parse_tuple(const nlattr* attribute) {
   return tuple;
 }
 
-std::optional<uint32_t> parse_v4(const std::string& text) {
+std::optional<Address> parse_address(const std::string& text, bool v6) {
   if (text.empty()) return std::nullopt;
-  uint32_t address;
-  if (::inet_pton(AF_INET, text.c_str(), &address) != 1) throw InvalidInput("invalid address: " + text);
+  Address address(v6 ? 16 : 4);
+  if (::inet_pton(v6 ? AF_INET6 : AF_INET, text.c_str(), address.data()) != 1)
+    throw InvalidInput("invalid address: " + text);
   return address;
 }
 
 }  // namespace
 
 int flush_flows(const FlowFilter& filter) {
-  auto destination = parse_v4(filter.original_destination);
-  auto reply_source = parse_v4(filter.reply_source);
+  auto destination = parse_address(filter.original_destination, filter.v6);
+  auto reply_source = parse_address(filter.reply_source, filter.v6);
+  const uint8_t family = filter.v6 ? AF_INET6 : AF_INET;
   NetlinkSocket socket(NETLINK_NETFILTER);
   struct Found {
     std::vector<uint8_t> original;
@@ -61,9 +70,9 @@ int flush_flows(const FlowFilter& filter) {
   };
   std::vector<Found> found;
   socket.dump(
-      [] {
+      [family] {
         NetlinkMessage message(message_type(IPCTNL_MSG_CT_GET), 0);
-        message.header<nfgenmsg>()->nfgen_family = AF_INET;
+        message.header<nfgenmsg>()->nfgen_family = family;
         return message;
       },
       [&](const nlmsghdr* header) {
@@ -98,7 +107,7 @@ int flush_flows(const FlowFilter& filter) {
   int removed = 0;
   for (const Found& flow : found) {
     NetlinkMessage message(message_type(IPCTNL_MSG_CT_DELETE), 0);
-    message.header<nfgenmsg>()->nfgen_family = AF_INET;
+    message.header<nfgenmsg>()->nfgen_family = family;
     message.put(CTA_TUPLE_ORIG | NLA_F_NESTED, flow.original.data(), flow.original.size());
     message.put_u32(CTA_ID, flow.id);
     // Gone by itself meanwhile is as good.

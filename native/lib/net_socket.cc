@@ -40,9 +40,9 @@ Endpoint parse_endpoint(const std::string& address, uint16_t port) {
 }
 
 UniqueFd open_socket(SocketType type, const Endpoint& endpoint) {
-  int kind = (type == SocketType::tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  UniqueFd fd(::socket(endpoint.storage.ss_family, kind, 0));
-  if (!fd) throw_errno("socket", type == SocketType::tcp ? "tcp" : "udp");
+  int kind = (type == SocketType::udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  UniqueFd fd(::socket(endpoint.storage.ss_family, kind, type == SocketType::sctp ? IPPROTO_SCTP : 0));
+  if (!fd) throw_errno("socket", type == SocketType::tcp ? "tcp" : type == SocketType::udp ? "udp" : "sctp");
   if (endpoint.storage.ss_family == AF_INET6) {
     // The two families are reserved and served apart from each other.
     int on = 1;
@@ -79,9 +79,9 @@ std::string label(const std::string& address, uint16_t port) { return address + 
 BoundSocket open_server_socket(SocketType type, const std::string& address, uint16_t port) {
   Endpoint endpoint = parse_endpoint(address, port);
   UniqueFd fd = open_socket(type, endpoint);
-  if (type == SocketType::tcp) set_reuse(fd.get());
+  if (type != SocketType::udp) set_reuse(fd.get());
   if (::bind(fd.get(), endpoint.get(), endpoint.size) < 0) throw_errno("bind", label(address, port));
-  if (type == SocketType::tcp && ::listen(fd.get(), 128) < 0) throw_errno("listen", label(address, port));
+  if (type != SocketType::udp && ::listen(fd.get(), 128) < 0) throw_errno("listen", label(address, port));
   uint16_t bound = port_of(fd.get());
   return {std::move(fd), bound};
 }
@@ -94,7 +94,7 @@ BoundSocket reserve_port(SocketType type, const std::string& address, uint16_t p
     uint16_t bound = port_of(fd.get());
     return {std::move(fd), bound};
   }
-  if (errno != EADDRINUSE || type == SocketType::udp || port == 0) throw_errno("bind", label(address, port));
+  if (errno != EADDRINUSE || type != SocketType::tcp || port == 0) throw_errno("bind", label(address, port));
   // Connections that a former server closed a moment ago forbid a plain bind for a minute, although nobody has the
   // port. Only listening tells the two apart; the filter keeps such a socket from answering anybody.
   UniqueFd second = open_socket(type, endpoint);

@@ -24,9 +24,9 @@ uint32_t hook_number(const std::string& hook) {
   throw InvalidInput("unknown hook: " + hook);
 }
 
-NetlinkMessage chain_message(const std::string& table, const Chain& chain) {
-  NetlinkMessage message = make_message(NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-  message.put_string(NFTA_CHAIN_TABLE, table);
+NetlinkMessage chain_message(const Table& table, const Chain& chain) {
+  NetlinkMessage message = make_message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, table.family);
+  message.put_string(NFTA_CHAIN_TABLE, table.name);
   message.put_string(NFTA_CHAIN_NAME, chain.name);
   if (!chain.type.empty()) {
     message.nest(NFTA_CHAIN_HOOK, [&] {
@@ -40,12 +40,12 @@ NetlinkMessage chain_message(const std::string& table, const Chain& chain) {
 }
 
 void append_table(std::vector<NetlinkMessage>& messages, const Table& table, uint16_t flags, uint32_t* set_id) {
-  messages.push_back(table_message(NFT_MSG_NEWTABLE, flags, table.name));
-  for (const Chain& chain : table.chains) messages.push_back(chain_message(table.name, chain));
-  for (const Set& set : table.sets) messages.push_back(set_message(table.name, set, ++*set_id));
-  for (const Set& set : table.sets) append_elements(messages, table.name, set, true);
+  messages.push_back(table_message(NFT_MSG_NEWTABLE, flags, table));
+  for (const Chain& chain : table.chains) messages.push_back(chain_message(table, chain));
+  for (const Set& set : table.sets) messages.push_back(set_message(table, set, ++*set_id));
+  for (const Set& set : table.sets) append_elements(messages, table, set, true);
   for (const Chain& chain : table.chains)
-    for (const Rule& rule : chain.rules) messages.push_back(rule_message(table.name, chain.name, rule));
+    for (const Rule& rule : chain.rules) messages.push_back(rule_message(table, chain.name, rule));
 }
 
 }  // namespace
@@ -61,13 +61,13 @@ void apply(const std::vector<Command>& commands) {
       case Command::Op::replace_table:
       case Command::Op::delete_table:
         // Making it first lets the deletion succeed whether or not it was there.
-        messages.push_back(table_message(NFT_MSG_NEWTABLE, NLM_F_CREATE, command.table.name));
-        messages.push_back(table_message(NFT_MSG_DELTABLE, 0, command.table.name));
+        messages.push_back(table_message(NFT_MSG_NEWTABLE, NLM_F_CREATE, command.table));
+        messages.push_back(table_message(NFT_MSG_DELTABLE, 0, command.table));
         if (command.op == Command::Op::replace_table) append_table(messages, command.table, NLM_F_CREATE, &set_id);
         break;
       case Command::Op::add_elements:
       case Command::Op::delete_elements:
-        append_elements(messages, command.table.name, command.set, command.op == Command::Op::add_elements);
+        append_elements(messages, command.table, command.set, command.op == Command::Op::add_elements);
         break;
     }
   }

@@ -17,10 +17,10 @@ constexpr uint16_t message_type(uint16_t type) { return static_cast<uint16_t>(NF
 
 }  // namespace
 
-NetlinkMessage make_message(uint16_t type, uint16_t flags) {
+NetlinkMessage make_message(uint16_t type, uint16_t flags, Family family) {
   NetlinkMessage message(message_type(type), flags);
   auto* header = message.header<nfgenmsg>();
-  header->nfgen_family = NFPROTO_IPV4;
+  header->nfgen_family = static_cast<uint8_t>(family);
   header->version = NFNETLINK_V0;
   return message;
 }
@@ -42,9 +42,9 @@ void put_verdict(NetlinkMessage& message, uint16_t attribute, const Verdict& ver
   });
 }
 
-NetlinkMessage table_message(uint16_t type, uint16_t flags, const std::string& name) {
-  NetlinkMessage message = make_message(type, flags);
-  message.put_string(NFTA_TABLE_NAME, name);
+NetlinkMessage table_message(uint16_t type, uint16_t flags, const Table& table) {
+  NetlinkMessage message = make_message(type, flags, table.family);
+  message.put_string(NFTA_TABLE_NAME, table.name);
   return message;
 }
 

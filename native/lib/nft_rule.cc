@@ -42,7 +42,7 @@ const std::vector<std::pair<const char*, uint32_t>> kStatuses{{"snat", IPS_SRC_N
 /// Writes the expressions of one rule.
 class RuleWriter {
  public:
-  explicit RuleWriter(NetlinkMessage& message) : message_(message) {}
+  RuleWriter(NetlinkMessage& message, Family family) : message_(message), family_(family) {}
 
   void write(const Expression& part) {
     if (part.type == "match")
@@ -115,9 +115,9 @@ class RuleWriter {
       case Field::mark:
         return load_meta(NFT_META_MARK, slot);
       case Field::saddr:
-        return load_payload(NFT_PAYLOAD_NETWORK_HEADER, 12, 4, slot);
+        return load_payload(NFT_PAYLOAD_NETWORK_HEADER, v6() ? 8 : 12, field_size(field, family_), slot);
       case Field::daddr:
-        return load_payload(NFT_PAYLOAD_NETWORK_HEADER, 16, 4, slot);
+        return load_payload(NFT_PAYLOAD_NETWORK_HEADER, v6() ? 24 : 16, field_size(field, family_), slot);
       case Field::sport:
         return load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, slot);
       case Field::dport:
@@ -177,9 +177,9 @@ class RuleWriter {
         return compare(0, !part.negated, host_u32(RTN_LOCAL));
       case Field::saddr:
       case Field::daddr: {
-        Cidr cidr = parse_cidr(part.value);
-        if (cidr.mask != UINT32_MAX) mask(0, be_u32(cidr.mask));
-        return compare(0, !part.negated, be_u32(cidr.first));
+        Cidr cidr = parse_cidr(part.value, v6() ? Type::ipv6 : Type::ipv4);
+        if (cidr.mask != Bytes(cidr.mask.size(), 0xff)) mask(0, cidr.mask);
+        return compare(0, !part.negated, cidr.first);
       }
       case Field::ct_state:
       case Field::ct_status:
@@ -191,9 +191,10 @@ class RuleWriter {
   void load_key(const std::vector<Field>& fields) {
     uint32_t slot = 0;
     for (Field field : fields) {
-      if (slot + slots_for(info(field).size) > kSlots) throw InvalidInput("a concatenated key is too long");
+      uint32_t slots = slots_for(field_size(field, family_));
+      if (slot + slots > kSlots) throw InvalidInput("a concatenated key is too long");
       load(field, slot);
-      slot += slots_for(info(field).size);
+      slot += slots;
     }
   }
 
@@ -213,9 +214,9 @@ class RuleWriter {
     lookup(part, true, false, slot_register(0));
     expression("nat", [&] {
       message_.put_be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
-      message_.put_be32(NFTA_NAT_FAMILY, NFPROTO_IPV4);
+      message_.put_be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family_));
       message_.put_be32(NFTA_NAT_REG_ADDR_MIN, slot_register(0));
-      message_.put_be32(NFTA_NAT_REG_PROTO_MIN, slot_register(1));
+      message_.put_be32(NFTA_NAT_REG_PROTO_MIN, slot_register(address_slots()));
     });
   }
 
@@ -227,13 +228,13 @@ class RuleWriter {
   }
 
   void nat(const Expression& part) {
-    immediate(0, encode_ipv4(part.address));
-    if (part.port) immediate(1, encode_port(part.port));
+    immediate(0, v6() ? encode_ipv6(part.address) : encode_ipv4(part.address));
+    if (part.port) immediate(address_slots(), encode_port(part.port));
     expression("nat", [&] {
       message_.put_be32(NFTA_NAT_TYPE, part.type == "dnat" ? NFT_NAT_DNAT : NFT_NAT_SNAT);
-      message_.put_be32(NFTA_NAT_FAMILY, NFPROTO_IPV4);
+      message_.put_be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family_));
       message_.put_be32(NFTA_NAT_REG_ADDR_MIN, slot_register(0));
-      if (part.port) message_.put_be32(NFTA_NAT_REG_PROTO_MIN, slot_register(1));
+      if (part.port) message_.put_be32(NFTA_NAT_REG_PROTO_MIN, slot_register(address_slots()));
     });
   }
 
@@ -260,17 +261,21 @@ class RuleWriter {
     });
   }
 
+  bool v6() const { return family_ == Family::ip6; }
+  uint32_t address_slots() const { return v6() ? 4 : 1; }
+
   NetlinkMessage& message_;
+  Family family_;
 };
 
 }  // namespace
 
-NetlinkMessage rule_message(const std::string& table, const std::string& chain, const Rule& rule) {
-  NetlinkMessage message = make_message(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-  message.put_string(NFTA_RULE_TABLE, table);
+NetlinkMessage rule_message(const Table& table, const std::string& chain, const Rule& rule) {
+  NetlinkMessage message = make_message(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, table.family);
+  message.put_string(NFTA_RULE_TABLE, table.name);
   message.put_string(NFTA_RULE_CHAIN, chain);
   message.nest(NFTA_RULE_EXPRESSIONS, [&] {
-    RuleWriter writer(message);
+    RuleWriter writer(message, table.family);
     for (const Expression& part : rule.expressions) writer.write(part);
   });
   if (!rule.comment.empty()) {

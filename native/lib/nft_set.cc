@@ -28,25 +28,26 @@ void put_element(NetlinkMessage& message, const Set& set, const Element& element
     });
   };
   if (!set.interval) return put(encode_tuple(set.key, element.key), 0);
-  if (set.key.size() != 1 || set.key[0] != Type::ipv4 || element.key.size() != 1)
-    throw InvalidInput("an interval set has one IPv4 part");
-  Cidr cidr = parse_cidr(element.key[0]);
-  put(be_u32(cidr.first), 0);
-  uint32_t end = (cidr.first | ~cidr.mask) + 1;
+  if (set.key.size() != 1 || (set.key[0] != Type::ipv4 && set.key[0] != Type::ipv6) || element.key.size() != 1)
+    throw InvalidInput("an interval set has one address part");
+  Cidr cidr = parse_cidr(element.key[0], set.key[0]);
+  put(cidr.first, 0);
+  Bytes end = cidr.first;
+  for (size_t i = 0; i < end.size(); i++) end[i] |= static_cast<uint8_t>(~cidr.mask[i]);
   // The last address of all has no end element.
-  if (end != 0) put(be_u32(end), NFT_SET_ELEM_INTERVAL_END);
+  if (increment(end)) put(end, NFT_SET_ELEM_INTERVAL_END);
 }
 
 }  // namespace
 
-NetlinkMessage set_message(const std::string& table, const Set& set, uint32_t id) {
-  NetlinkMessage message = make_message(NFT_MSG_NEWSET, NLM_F_CREATE);
+NetlinkMessage set_message(const Table& table, const Set& set, uint32_t id) {
+  NetlinkMessage message = make_message(NFT_MSG_NEWSET, NLM_F_CREATE, table.family);
   bool map = set.verdict_map || !set.data.empty();
   uint32_t flags = 0;
   if (map) flags |= NFT_SET_MAP;
   if (set.interval) flags |= NFT_SET_INTERVAL;
   if (set.key.size() > 1) flags |= NFT_SET_CONCAT;
-  message.put_string(NFTA_SET_TABLE, table);
+  message.put_string(NFTA_SET_TABLE, table.name);
   message.put_string(NFTA_SET_NAME, set.name);
   message.put_be32(NFTA_SET_FLAGS, flags);
   message.put_be32(NFTA_SET_KEY_TYPE, concatenated_code(set.key));
@@ -75,11 +76,11 @@ NetlinkMessage set_message(const std::string& table, const Set& set, uint32_t id
   return message;
 }
 
-void append_elements(std::vector<NetlinkMessage>& messages, const std::string& table, const Set& set, bool add) {
+void append_elements(std::vector<NetlinkMessage>& messages, const Table& table, const Set& set, bool add) {
   for (size_t at = 0; at < set.elements.size(); at += kElementsPerMessage) {
-    NetlinkMessage message =
-        make_message(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, static_cast<uint16_t>(add ? NLM_F_CREATE : 0));
-    message.put_string(NFTA_SET_ELEM_LIST_TABLE, table);
+    NetlinkMessage message = make_message(add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM,
+                                          static_cast<uint16_t>(add ? NLM_F_CREATE : 0), table.family);
+    message.put_string(NFTA_SET_ELEM_LIST_TABLE, table.name);
     message.put_string(NFTA_SET_ELEM_LIST_SET, set.name);
     message.nest(NFTA_SET_ELEM_LIST_ELEMENTS, [&] {
       for (size_t i = at; i < std::min(at + kElementsPerMessage, set.elements.size()); i++)

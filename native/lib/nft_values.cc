@@ -19,11 +19,12 @@ namespace {
 
 constexpr uint32_t kIfNameSize = 16;
 
-constexpr std::array<TypeInfo, 4> kTypes{{
+constexpr std::array<TypeInfo, 5> kTypes{{
     {"ifname", kIfNameSize, 41},
     {"ipv4", 4, 7},
     {"protocol", 1, 12},
     {"port", 2, 13},
+    {"ipv6", 16, 8},
 }};
 
 constexpr std::array<FieldInfo, 12> kFields{{
@@ -54,6 +55,8 @@ Bytes encode(Type type, const std::string& text) {
       return encode_ifname(text);
     case Type::ipv4:
       return encode_ipv4(text);
+    case Type::ipv6:
+      return encode_ipv6(text);
     case Type::protocol:
       return encode_protocol(text);
     case Type::port:
@@ -65,7 +68,11 @@ Bytes encode(Type type, const std::string& text) {
 }  // namespace
 
 const TypeInfo& info(Type type) { return kTypes[static_cast<size_t>(type)]; }
-const FieldInfo& info(Field field) { return kFields[static_cast<size_t>(field)]; }
+
+uint32_t field_size(Field field, Family family) {
+  if (family == Family::ip6 && (field == Field::saddr || field == Field::daddr)) return info(Type::ipv6).size;
+  return kFields[static_cast<size_t>(field)].size;
+}
 
 Field parse_field(const std::string& word) { return parse_word<Field>(kFields, word); }
 Type parse_type(const std::string& word) { return parse_word<Type>(kTypes, word); }
@@ -105,6 +112,12 @@ Bytes encode_ipv4(const std::string& text) {
   return bytes;
 }
 
+Bytes encode_ipv6(const std::string& text) {
+  Bytes bytes(16);
+  if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) != 1) throw InvalidInput("invalid IPv6 address: " + text);
+  return bytes;
+}
+
 Bytes encode_ifname(const std::string& text) {
   if (text.empty() || text.size() >= kIfNameSize) throw InvalidInput("invalid link name: " + text);
   Bytes bytes(kIfNameSize);
@@ -127,16 +140,21 @@ Bytes host_u32(uint32_t value) {
   return bytes;
 }
 
-Bytes be_u32(uint32_t value) { return host_u32(htonl(value)); }
-
-Cidr parse_cidr(const std::string& text) {
+Cidr parse_cidr(const std::string& text, Type type) {
   size_t slash = text.find('/');
-  Bytes address = encode_ipv4(text.substr(0, slash));
-  unsigned prefix = slash == std::string::npos ? 32 : static_cast<unsigned>(parse_number(text.substr(slash + 1), 32));
-  uint32_t number;
-  std::memcpy(&number, address.data(), 4);
-  uint32_t mask = prefix == 0 ? 0 : UINT32_MAX << (32 - prefix);
-  return {ntohl(number) & mask, mask};
+  Bytes address = encode(type, text.substr(0, slash));
+  size_t bits = address.size() * 8;
+  size_t prefix = slash == std::string::npos ? bits : parse_number(text.substr(slash + 1), bits);
+  Bytes mask(address.size());
+  for (size_t i = 0; i < prefix; i++) mask[i / 8] |= static_cast<uint8_t>(0x80 >> (i % 8));
+  for (size_t i = 0; i < address.size(); i++) address[i] &= mask[i];
+  return {std::move(address), std::move(mask)};
+}
+
+bool increment(Bytes& number) {
+  for (size_t i = number.size(); i-- > 0;)
+    if (++number[i] != 0) return true;
+  return false;
 }
 
 Bytes encode_tuple(const std::vector<Type>& types, const std::vector<std::string>& values) {
@@ -157,6 +175,10 @@ std::string decode(Type type, const uint8_t* bytes) {
     case Type::ipv4: {
       char text[INET_ADDRSTRLEN];
       return ::inet_ntop(AF_INET, bytes, text, sizeof text);
+    }
+    case Type::ipv6: {
+      char text[INET6_ADDRSTRLEN];
+      return ::inet_ntop(AF_INET6, bytes, text, sizeof text);
     }
     case Type::protocol:
       return bytes[0] == IPPROTO_TCP   ? "tcp"

@@ -28,11 +28,13 @@ struct TypeInfo {
 
 struct FieldInfo {
   const char* word;
+  /// Of an address, that of IPv4.
   uint32_t size;
 };
 
 const TypeInfo& info(Type type);
-const FieldInfo& info(Field field);
+/// Bytes that a field has in packets of the family.
+uint32_t field_size(Field field, Family family);
 
 /// Bytes of a key or value of these parts; each part of several fills whole slots.
 uint32_t concatenated_size(const std::vector<Type>& types);
@@ -43,19 +45,22 @@ std::vector<Type> types_of(uint32_t code);
 /// All of these fail with InvalidInput.
 uint64_t parse_number(const std::string& text, uint64_t most);
 Bytes encode_ipv4(const std::string& text);
+Bytes encode_ipv6(const std::string& text);
 Bytes encode_ifname(const std::string& text);
 Bytes encode_protocol(const std::string& text);
 Bytes encode_port(uint16_t port);
 Bytes encode_tuple(const std::vector<Type>& types, const std::vector<std::string>& values);
 
 Bytes host_u32(uint32_t value);
-Bytes be_u32(uint32_t value);
 
 struct Cidr {
-  uint32_t first = 0;
-  uint32_t mask = 0;
+  Bytes first;
+  Bytes mask;
 };
-Cidr parse_cidr(const std::string& text);
+/// Of type ipv4 or ipv6; without a prefix length it is one address.
+Cidr parse_cidr(const std::string& text, Type type);
+/// Counts a number in network order up by one; false when it was the highest.
+bool increment(Bytes& number);
 
 std::string decode(Type type, const uint8_t* bytes);
 /// Data of an element: its parts joined by ` . `, or a verdict.

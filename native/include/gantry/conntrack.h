@@ -5,8 +5,9 @@
 
 namespace gantry {
 
-/// Which tracked IPv4 flows to forget; '' and 0 match everything.
+/// Which tracked flows of one family to forget; '' and 0 match everything.
 struct FlowFilter {
+  bool v6 = false;
   uint8_t protocol = 0;
   /// Where the first packet went, before any translation.
   std::string original_destination;

@@ -9,18 +9,20 @@
 
 namespace gantry {
 
-enum class SocketType { tcp, udp };
+enum class SocketType { tcp, udp, sctp };
 
 struct BoundSocket {
   UniqueFd fd;
   uint16_t port = 0;
 };
 
-/// A non-blocking socket bound to an IPv4 or IPv6 address in the calling thread's namespace; TCP listens as well.
+/// A non-blocking socket bound to an IPv4 or IPv6 address in the calling thread's namespace; TCP and
+/// SCTP listen as well.
 BoundSocket open_server_socket(SocketType type, const std::string& address, uint16_t port);
 
 /// Keeps a port of the host from being taken by anybody else for as long as the descriptor is open, without serving
-/// it. Fails with EADDRINUSE when someone has it, and with EADDRNOTAVAIL when the address is not this host's.
+/// it. Fails with EADDRINUSE when someone has it, with EADDRNOTAVAIL when the address is not
+/// this host's, and with EPROTONOSUPPORT when the kernel has no such protocol, where nobody can have the port either.
 BoundSocket reserve_port(SocketType type, const std::string& address, uint16_t port);
 
 /// Bytes that were written to a socket and not yet taken by the other side.

@@ -22,7 +22,9 @@ enum class Field {
   ct_status,
   fib_daddr_type
 };
-enum class Type { ifname, ipv4, protocol, port };
+enum class Type { ifname, ipv4, protocol, port, ipv6 };
+/// Which packets a table sees; the numbers are the kernel's (NFPROTO_*).
+enum class Family : uint8_t { ip = 2, ip6 = 10 };
 
 /// Fails with InvalidInput on a word that is none.
 Field parse_field(const std::string& word);
@@ -77,19 +79,20 @@ struct Set {
 
 struct Table {
   std::string name;
+  Family family = Family::ip;
   std::vector<Set> sets;
   std::vector<Chain> chains;
 };
 
 struct Command {
   enum class Op { add_table, replace_table, delete_table, add_elements, delete_elements } op;
-  /// Only the name for all but `add_table` and `replace_table`.
+  /// Only name and family for all but `add_table` and `replace_table`.
   Table table;
   /// Of the element commands.
   Set set;
 };
 
-/// Applies all commands in one kernel transaction, to the `ip` family of the calling thread's namespace.
+/// Applies all commands in one kernel transaction, in the calling thread's namespace.
 void apply(const std::vector<Command>& commands);
 
 struct Listing {
@@ -97,7 +100,20 @@ struct Listing {
   std::map<std::string, std::vector<std::string>> chains;
 };
 
-/// What the kernel has of a table; nothing when there is none of that name.
-std::optional<Listing> list(const std::string& table);
+/// What the kernel has of a table; nothing when there is none of that name and family.
+std::optional<Listing> list(const std::string& table, Family family);
+
+/// A chain that the kernel calls, of whoever made it.
+struct BaseChain {
+  /// `ip`, `ip6` or `inet`; others are left out.
+  std::string family;
+  std::string table;
+  std::string name;
+  std::string hook;
+  int priority = 0;
+  /// What happens to a packet that no rule decides about.
+  bool drops = false;
+};
+std::vector<BaseChain> base_chains();
 
 }  // namespace gantry::nft
