@@ -32,6 +32,8 @@ export const options: readonly Option[] = [
   option('bridge', 'string', "name of the default network's bridge, or none", { short: 'b' }),
   option('bip', 'string', "address of the default network's bridge with prefix length"),
   option('fixed-cidr', 'string', 'part of the default network from which addresses are given'),
+  option('ipv6', 'boolean', 'IPv6 on the default network'),
+  option('fixed-cidr-v6', 'string', 'IPv6 subnet of the default network'),
   option('mtu', 'number', 'MTU of the default network'),
   option('icc', 'boolean', 'containers of the default network may talk to each other'),
   option('ip-masq', 'boolean', 'masquerade for the default network'),

@@ -1,3 +1,4 @@
+import { BlockList, isIPv6 } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { EngineError, invalid, isKind } from '../contracts/errors.js';
 import type { HostNet } from '../contracts/host-net.js';
@@ -12,14 +13,16 @@ import { nameServers } from './resolv-conf.js';
 
 const GATEWAY_REQUEST = { RequestAddressType: 'com.docker.network.gateway' };
 
-/** What a new network was given. */
+/** What a new network was given; `pools` are those of IPv4, then those of IPv6. */
 export interface Allocation {
   readonly ipv4: readonly IpamData[];
+  readonly ipv6: readonly IpamData[];
   readonly pools: readonly string[];
   readonly reserved: Readonly<Record<string, readonly string[]>>;
 }
 
 const bare = (address: string): string => address.split('/')[0] ?? '';
+const NO_CONFIG: IpamConfig = { subnet: '', ipRange: '', gateway: '', auxAddresses: {} };
 
 /** Pools of networks and addresses of endpoints, through whichever IPAM driver a network names. */
 export class Addresses {
@@ -29,48 +32,63 @@ export class Addresses {
     private readonly log: Logger,
   ) {}
 
-  /** One pool with its gateway for each part of the request, or one of the driver's choice. All or nothing. */
-  async allocate({ ipam, options }: Pick<CreateNetworkRequest, 'ipam' | 'options'>): Promise<Allocation> {
-    const driver = await this.driver(ipam.driver);
-    const { local } = await driver.defaultAddressSpaces();
+  /** For each family of the network one pool with its gateway for each part of the request, or one of the driver's choice. All or nothing. */
+  async allocate(request: Pick<CreateNetworkRequest, 'ipam' | 'options' | 'enableIpv4' | 'enableIpv6'>): Promise<Allocation> {
+    const driver = await this.driver(request.ipam.driver);
     const undo = new UndoStack(this.log);
-    const ipv4: IpamData[] = [];
-    const pools: string[] = [];
-    const reserved: Record<string, string[]> = {};
-    const configs: readonly IpamConfig[] =
-      ipam.config.length > 0 ? ipam.config : [{ subnet: '', ipRange: '', gateway: '', auxAddresses: {} }];
+    const allocation = {
+      ipv4: [] as IpamData[],
+      ipv6: [] as IpamData[],
+      pools: [] as string[],
+      reserved: {} as Record<string, readonly string[]>,
+    };
     try {
-      for (const config of configs) {
-        const { poolId, pool } = await driver.requestPool({
-          addressSpace: local,
-          ...(config.subnet && { pool: config.subnet }),
-          ...(config.ipRange && { subPool: config.ipRange }),
-          options: ipam.options,
-          v6: false,
-          avoid: config.subnet ? [] : await this.occupied(options['com.docker.network.bridge.name']),
-        });
-        undo.push('release the pool', () => driver.releasePool(poolId));
-        pools.push(poolId);
-        const leases: string[] = [];
-        const gateway = await driver.requestAddress(poolId, config.gateway || undefined, GATEWAY_REQUEST);
-        leases.push(bare(gateway));
-        for (const [name, address] of Object.entries(config.auxAddresses)) {
-          if (address === bare(gateway)) continue;
-          try {
-            leases.push(bare(await driver.requestAddress(poolId, address, {})));
-          } catch (error) {
-            if (isKind(error, 'invalid-parameter')) throw invalid(`invalid auxiliary address ${name}: ${address}`, error);
-            throw error;
-          }
+      for (const v6 of [false, true]) {
+        if (!(v6 ? request.enableIpv6 : request.enableIpv4)) continue;
+        const configs = request.ipam.config.filter(({ subnet }) => subnet.includes(':') === v6);
+        for (const config of configs.length > 0 ? configs : [NO_CONFIG]) {
+          const { poolId, leases, data } = await this.allocateOne(driver, request, config, v6, undo);
+          allocation.pools.push(poolId);
+          allocation.reserved[poolId] = leases;
+          allocation[v6 ? 'ipv6' : 'ipv4'].push(data);
         }
-        reserved[poolId] = leases;
-        ipv4.push({ pool, gateway, auxAddresses: config.auxAddresses });
       }
       undo.dismiss();
-      return { ipv4, pools, reserved };
+      return allocation;
     } finally {
       await undo.run();
     }
+  }
+
+  private async allocateOne(
+    driver: IpamDriver,
+    { ipam, options }: Pick<CreateNetworkRequest, 'ipam' | 'options'>,
+    config: IpamConfig,
+    v6: boolean,
+    undo: UndoStack,
+  ): Promise<{ poolId: string; leases: string[]; data: IpamData }> {
+    const { local } = await driver.defaultAddressSpaces();
+    const { poolId, pool } = await driver.requestPool({
+      addressSpace: local,
+      ...(config.subnet && { pool: config.subnet }),
+      ...(config.ipRange && { subPool: config.ipRange }),
+      options: ipam.options,
+      v6,
+      avoid: config.subnet ? [] : await this.occupied(options['com.docker.network.bridge.name']),
+    });
+    undo.push('release the pool', () => driver.releasePool(poolId));
+    const gateway = await driver.requestAddress(poolId, config.gateway || undefined, GATEWAY_REQUEST);
+    const leases = [bare(gateway)];
+    for (const [name, address] of Object.entries(config.auxAddresses)) {
+      if (address === bare(gateway)) continue;
+      try {
+        leases.push(bare(await driver.requestAddress(poolId, address, {})));
+      } catch (error) {
+        if (isKind(error, 'invalid-parameter')) throw invalid(`invalid auxiliary address ${name}: ${address}`, error);
+        throw error;
+      }
+    }
+    return { poolId, leases, data: { pool, gateway, auxAddresses: config.auxAddresses } };
   }
 
   async free(record: NetworkRecord): Promise<void> {
@@ -80,11 +98,11 @@ export class Addresses {
     for (const pool of record.pools) await driver.releasePool(pool);
   }
 
-  /** With prefix length; from the first pool that has one, or the one that `address` lies in. */
-  async lease({ network, pools }: NetworkRecord, address: string): Promise<string> {
+  /** With prefix length; from the first pool of the family that has one, or the one that `address` lies in. */
+  async lease({ network, pools }: NetworkRecord, address: string, v6: boolean): Promise<string> {
     const driver = await this.driver(network.ipam.driver);
     let last: unknown;
-    for (const pool of pools) {
+    for (const pool of v6 ? pools.slice(network.ipv4.length) : pools.slice(0, network.ipv4.length)) {
       try {
         return await driver.requestAddress(pool, address || undefined, {});
       } catch (error) {
@@ -93,9 +111,11 @@ export class Addresses {
       }
     }
     if (isKind(last, 'unavailable') && !address)
-      throw new EngineError('unavailable', `no available IPv4 addresses on this network's address pools: ${network.name} (${network.id})`, {
-        cause: last,
-      });
+      throw new EngineError(
+        'unavailable',
+        `no available IPv${v6 ? 6 : 4} addresses on this network's address pools: ${network.name} (${network.id})`,
+        { cause: last },
+      );
     throw last;
   }
 
@@ -127,7 +147,8 @@ export class Addresses {
       for (const { network, pools, reserved } of list) {
         const mine = leases.get(network.id) ?? [];
         for (const [index, pool] of pools.entries()) {
-          const inPool = pools.length === 1 ? mine : mine.filter((address) => contains(network.ipv4[index]?.pool ?? '', address));
+          const { pool: subnet = '' } = [...network.ipv4, ...network.ipv6][index] ?? {};
+          const inPool = pools.length === 1 ? mine : mine.filter((address) => contains(subnet, address));
           held.set(pool, [...(reserved[pool] ?? []), ...inPool]);
         }
       }
@@ -153,8 +174,10 @@ export class Addresses {
 const driverName = (network: Network): string => network.ipam.driver || 'default';
 
 function contains(pool: string, address: string): boolean {
-  const [base = '', prefix = '32'] = pool.split('/');
-  const number = (text: string): number => text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  const size = 2 ** (32 - Number(prefix));
-  return Math.floor(number(base) / size) === Math.floor(number(bare(address)) / size);
+  const [base = '', prefix = ''] = pool.split('/');
+  const type = isIPv6(base) ? 'ipv6' : 'ipv4';
+  if (isIPv6(address) !== (type === 'ipv6')) return false;
+  const list = new BlockList();
+  list.addSubnet(base, Number(prefix), type);
+  return list.check(address, type);
 }

@@ -1,4 +1,5 @@
-import { EngineError, invalid, notImplemented } from '../contracts/errors.js';
+import { isIPv4, isIPv6 } from 'node:net';
+import { EngineError, invalid } from '../contracts/errors.js';
 import type { HostNet, NetStep } from '../contracts/host-net.js';
 import type { JoinInfo } from '../contracts/network.js';
 import type { EndpointState, JoinRequest, Network } from './networks.js';
@@ -12,15 +13,20 @@ export const isUserDefined = (network: Network): boolean => !['bridge', 'host', 
 
 /** Refuses what a network cannot give, before anything is acquired. */
 export function checkJoin(network: Network, request: JoinRequest): void {
-  if (request.ipv6Address) throw notImplemented('IPv6 addresses of containers');
-  if (request.ipv4Address) {
-    if (!isUserDefined(network)) throw invalid('user specified IP address is supported on user defined networks only');
-    if (network.ipam.config.length === 0)
-      throw invalid('user specified IP address is supported only when connecting to networks with user configured subnets');
-  }
+  checkAddress(network, request.ipv4Address, false);
+  checkAddress(network, request.ipv6Address, true);
   if (request.aliases.length > 0 && !isUserDefined(network))
     throw invalid('network-scoped alias is supported only for containers in user defined networks');
   if (request.macAddress && !isUnicastMac(request.macAddress)) throw invalid(`invalid MAC address: ${request.macAddress.slice(0, 64)}`);
+}
+
+function checkAddress(network: Network, address: string, v6: boolean): void {
+  if (address === '') return;
+  if (v6 ? !isIPv6(address) : !isIPv4(address)) throw invalid(`invalid IPv${v6 ? 6 : 4} address: ${address.slice(0, 64)}`);
+  if (!isUserDefined(network)) throw invalid('user specified IP address is supported on user defined networks only');
+  if (!network.ipam.config.some(({ subnet }) => subnet.includes(':') === v6))
+    throw invalid('user specified IP address is supported only when connecting to networks with user configured subnets');
+  if (v6 && !network.enableIpv6) throw invalid(`network ${network.name} has no IPv6`);
 }
 
 /** Six octets; a group address cannot be a link's own. */
@@ -33,9 +39,10 @@ export function dnsNamesOf(network: Network, request: JoinRequest): string[] {
   return [...new Set(names.filter((name) => name !== ''))];
 }
 
-/** The state of an endpoint that has its address and nothing else yet. */
-export function newState(network: Network, endpointId: string, request: JoinRequest, address: string): EndpointState {
+/** The state of an endpoint that has its addresses (with prefix length, '' for none) and nothing else yet. */
+export function newState(network: Network, endpointId: string, request: JoinRequest, address: string, addressV6: string): EndpointState {
   const [ipAddress = '', prefix = '0'] = address.split('/');
+  const [globalIpv6Address = '', prefixV6 = '0'] = addressV6.split('/');
   return {
     networkId: network.id,
     networkName: network.name,
@@ -44,8 +51,8 @@ export function newState(network: Network, endpointId: string, request: JoinRequ
     ipAddress,
     ipPrefixLength: Number(prefix),
     ipv6Gateway: '',
-    globalIpv6Address: '',
-    globalIpv6PrefixLength: 0,
+    globalIpv6Address,
+    globalIpv6PrefixLength: Number(prefixV6),
     macAddress: '',
     aliases: request.aliases,
     dnsNames: dnsNamesOf(network, request),
@@ -79,13 +86,24 @@ export function sysctlSteps(driverOptions: Readonly<Record<string, string>>, int
   });
 }
 
+/**
+ * Turns IPv6 on for one link, which is born without. Routers that speak up are not believed, and nobody waits for a probe whether
+ * an address is taken: those that were leased are nobody else's.
+ */
+const ipv6Steps = (link: string): NetStep[] =>
+  [
+    ['accept_ra', '0'],
+    ['accept_dad', '0'],
+    ['disable_ipv6', '0'],
+  ].map(([key, value]): NetStep => ({ op: 'sysctl', key: `ipv6/conf/${link}/${key}`, value: value ?? '' }));
+
 /** Brings the driver's link to the sandbox and gives it name, address and routes, in one visit. */
 export async function configureLink(
   net: HostNet,
   sandbox: Sandbox,
   info: JoinInfo,
   { state, interfaceName }: { state: EndpointState; interfaceName: string },
-  defaultRoute: readonly NetStep[],
+  defaultRoutes: readonly NetStep[],
 ): Promise<void> {
   const { link } = info;
   if (!link) return;
@@ -102,9 +120,13 @@ export async function configureLink(
     await net.configure(sandbox.path, [
       { op: 'set-link', name: link.srcName, rename: interfaceName },
       ...sysctlSteps(state.driverOptions, interfaceName),
+      ...(state.globalIpv6Address ? ipv6Steps(interfaceName) : []),
       { op: 'set-link', name: interfaceName, up: true },
       ...(state.ipAddress
         ? [{ op: 'add-address', link: interfaceName, address: `${state.ipAddress}/${state.ipPrefixLength}` } as const]
+        : []),
+      ...(state.globalIpv6Address
+        ? [{ op: 'add-address', link: interfaceName, address: `${state.globalIpv6Address}/${state.globalIpv6PrefixLength}` } as const]
         : []),
       ...info.routes.map(({ destination, nextHop }): NetStep => ({
         op: 'add-route',
@@ -112,7 +134,7 @@ export async function configureLink(
         link: interfaceName,
         ...(nextHop !== undefined && { gateway: nextHop }),
       })),
-      ...defaultRoute,
+      ...defaultRoutes,
     ]);
   } catch (error) {
     throw new EngineError(

@@ -10,8 +10,8 @@ export async function make(room: NetworkRoom, network: Network, driver: NetworkD
   const undo = new UndoStack(room.log);
   try {
     const needsAddresses = network.driver !== 'host' && network.driver !== 'null';
-    const allocation = needsAddresses ? await room.addresses.allocate(network) : { ipv4: [], pools: [], reserved: {} };
-    const whole = { ...network, ipv4: allocation.ipv4 };
+    const allocation = needsAddresses ? await room.addresses.allocate(network) : { ipv4: [], ipv6: [], pools: [], reserved: {} };
+    const whole = { ...network, ipv4: allocation.ipv4, ipv6: allocation.ipv6 };
     const record: NetworkRecord = { network: whole, pools: allocation.pools, reserved: allocation.reserved };
     undo.push('free the addresses', () => room.addresses.free(record));
     failpoint('network.create.allocated');
@@ -20,6 +20,7 @@ export async function make(room: NetworkRoom, network: Network, driver: NetworkD
     failpoint('network.create.made');
     room.store.saveNetwork(record);
     room.networks.set(whole.id, record);
+    room.names.putNetwork(whole);
     undo.dismiss();
     return whole;
   } finally {
@@ -36,4 +37,5 @@ export async function unmake(room: NetworkRoom, record: NetworkRecord): Promise<
   await room.addresses.free(record);
   room.store.removeNetwork(network.id);
   room.networks.delete(network.id);
+  room.names.dropNetwork(network.id);
 }

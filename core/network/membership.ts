@@ -4,13 +4,11 @@ import { newId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 import { failpoint } from '../state/failpoint.js';
 import { UndoStack } from '../state/undo.js';
-import { DnsServer } from './dns-server.js';
 import { configureLink, interfaceNameFor, isUserDefined, newState } from './endpoint.js';
-import type { NetworkRoom } from './network-room.js';
+import { namedEndpoint, type NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
 import type { EndpointState, JoinRequest, Network } from './networks.js';
 import { holdsNamespace, type Sandbox } from './sandbox.js';
-import { SandboxNames } from './sandbox-names.js';
 
 /** Puts a container into a network: address, endpoint, link, ports, names. Undone whole on failure. */
 export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: NetworkRecord, request: JoinRequest): Promise<EndpointState> {
@@ -33,11 +31,17 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
   const endpointId = newId();
   const undo = new UndoStack(room.log);
   try {
-    const address = record.pools.length > 0 ? await room.addresses.lease(record, request.ipv4Address) : '';
+    const address = network.ipv4.length > 0 ? await room.addresses.lease(record, request.ipv4Address, false) : '';
     undo.push('release the address', () => room.addresses.release(record, address));
-    let state = newState(network, endpointId, request, address);
+    const addressV6 = network.ipv6.length > 0 ? await room.addresses.lease(record, request.ipv6Address, true) : '';
+    undo.push('release the IPv6 address', () => room.addresses.release(record, addressV6));
+    let state = newState(network, endpointId, request, address, addressV6);
     undo.push('delete the endpoint', () => driver.deleteEndpoint(network.id, endpointId));
-    const iface = { ...(address && { address }), ...(request.macAddress && { mac: request.macAddress.toLowerCase() }) };
+    const iface = {
+      ...(address && { address }),
+      ...(addressV6 && { addressV6 }),
+      ...(request.macAddress && { mac: request.macAddress.toLowerCase() }),
+    };
     const made = await driver.createEndpoint(network.id, endpointId, iface, request.driverOptions);
     state = { ...state, macAddress: made.mac ?? request.macAddress };
     const { containerId, containerName, hostname, domainname } = request;
@@ -66,18 +70,20 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
       ...endpoint,
       interfaceName: interfaceNameFor(sandbox, info, request.driverOptions),
       routed: info.gateway !== undefined && !info.disableGateway,
-      state: { ...state, gateway: info.gateway ?? '' },
+      routedV6: info.gatewayV6 !== undefined && !info.disableGateway,
+      state: { ...state, gateway: info.gateway ?? '', ipv6Gateway: info.gatewayV6 ?? '' },
     };
     sandbox.endpoints.push(endpoint);
-    undo.push('put the default route back', () => room.host.net.configure(sandbox.path, sandbox.defaultRoute()));
+    undo.push('forget the names', () => forgetNames(room, sandbox, endpointId));
+    undo.push('put the default route back', () => room.host.net.configure(sandbox.path, sandbox.defaultRoutes()));
     undo.push('drop the endpoint', () => sandbox.drop(endpointId));
-    const takesRoute = sandbox.gatewayEndpoint()?.state.endpointId === endpointId;
-    await configureLink(room.host.net, sandbox, info, endpoint, takesRoute ? sandbox.defaultRoute() : []);
+    await configureLink(room.host.net, sandbox, info, endpoint, carriesRoute(sandbox, endpointId) ? sandbox.defaultRoutes() : []);
     failpoint('network.join.configured');
     endpoint = await publish(room, open, network, sandbox, endpoint, request);
     room.store.saveEndpoint(endpoint, undefined);
-    await serveNames(room, sandbox, network, open);
-    room.names.add(endpoint);
+    serveNames(room, sandbox, network, open);
+    room.names.putEndpoint(namedEndpoint(endpoint));
+    await room.names.settled();
     undo.dismiss();
     return endpoint.state;
   } finally {
@@ -117,9 +123,9 @@ async function deleteSandboxLink(room: NetworkRoom, sandbox: Sandbox, names: rea
 
 /** Leaves one network. `stays`: the container goes on, so its default route must be right afterwards. */
 export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: EndpointRecord, stays: boolean): Promise<void> {
-  const { networkId, endpointId, ipAddress } = endpoint.state;
+  const { networkId, endpointId, ipAddress, globalIpv6Address } = endpoint.state;
   const record = room.networks.get(networkId);
-  room.names.remove(endpoint);
+  room.names.dropEndpoint(endpointId);
   if (record) {
     const open = await room.drivers.get('network', record.network.driver);
     const { driver } = open;
@@ -130,30 +136,30 @@ export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: End
     await driver.deleteEndpoint(networkId, endpointId);
     failpoint('network.leave.deleted');
     await room.addresses.release(record, ipAddress);
+    await room.addresses.release(record, globalIpv6Address);
   }
-  const hadRoute = sandbox.gatewayEndpoint()?.state.endpointId === endpointId;
+  const hadRoute = carriesRoute(sandbox, endpointId);
   if (stays) room.store.removeEndpoint(endpointId);
   sandbox.drop(endpointId);
   if (record) room.tell('disconnect', record.network, sandbox.record.containerId);
-  if (stays && hadRoute) await room.host.net.configure(sandbox.path, sandbox.defaultRoute());
+  if (stays && hadRoute) await room.host.net.configure(sandbox.path, sandbox.defaultRoutes());
+  if (!stays || !room.names.serves(sandbox.id)) return;
+  room.names.putSandbox(sandbox);
+  await room.names.settled();
 }
 
 /** The embedded name server comes with the first network that has names, and stays until the sandbox ends. */
-export async function serveNames(room: NetworkRoom, sandbox: Sandbox, network: Network, driver: OpenDriver<'network'>): Promise<void> {
-  if (sandbox.dnsServer || sandbox.path === '' || !isUserDefined(network) || !driver.has('service-discovery')) return;
-  sandbox.dnsServer = await DnsServer.open(
-    room.host.net,
-    room.forwarder,
-    {
-      namespace: sandbox.path,
-      view: new SandboxNames(sandbox, room.names, (id) => room.networks.get(id)?.network),
-      // What is only in internal networks must not reach outside, by names neither.
-      upstreams: () => {
-        if (!sandbox.gatewayEndpoint()) return [];
-        const { servers } = sandbox.record.dns;
-        return servers.length > 0 ? servers : room.resolvers.host().servers;
-      },
-    },
-    room.log,
-  );
+export function serveNames(room: NetworkRoom, sandbox: Sandbox, network: Network, driver: OpenDriver<'network'>): void {
+  const wanted = sandbox.path !== '' && isUserDefined(network) && driver.has('service-discovery');
+  if (wanted || room.names.serves(sandbox.id)) room.names.putSandbox(sandbox);
 }
+
+async function forgetNames(room: NetworkRoom, sandbox: Sandbox, endpointId: string): Promise<void> {
+  room.names.dropEndpoint(endpointId);
+  if (sandbox.endpoints.length === 0) room.names.dropSandbox(sandbox.id);
+  else if (room.names.serves(sandbox.id)) room.names.putSandbox(sandbox);
+  await room.names.settled();
+}
+
+const carriesRoute = (sandbox: Sandbox, endpointId: string): boolean =>
+  [sandbox.gatewayEndpoint(), sandbox.gatewayEndpointV6()].some((endpoint) => endpoint?.state.endpointId === endpointId);

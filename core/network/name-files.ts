@@ -47,8 +47,9 @@ export function hostsFile(
   }
   for (const { address, names } of links) lines.push(`${address}\t${names.filter(isWord).join(' ')}`);
   for (const { state, hostname, domainname } of endpoints) {
-    if (!state.ipAddress || !isWord(hostname)) continue;
-    lines.push(`${state.ipAddress}\t${isWord(domainname) ? `${hostname}.${domainname} ${hostname}` : hostname}`);
+    if (!isWord(hostname)) continue;
+    for (const address of [state.ipAddress, state.globalIpv6Address])
+      if (address) lines.push(`${address}\t${isWord(domainname) ? `${hostname}.${domainname} ${hostname}` : hostname}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -1,5 +1,6 @@
+import { isIP } from 'node:net';
 import { EngineError, invalid, notImplemented } from '../contracts/errors.js';
-import type { CreateNetworkRequest } from './networks.js';
+import type { CreateNetworkRequest, IpamConfig } from './networks.js';
 
 /** Names that mean something else in `--network`. */
 export const predefinedNames: ReadonlySet<string> = new Set(['bridge', 'host', 'none', 'default', 'container', 'nat']);
@@ -16,10 +17,22 @@ export function checkRequest(request: CreateNetworkRequest): void {
   if (request.scope !== '' && request.scope !== 'local') throw notImplemented(`networks of scope ${request.scope.slice(0, 32)}`);
   if (request.ingress) throw notImplemented('ingress networks');
   if (request.configOnly || request.configFrom !== '') throw notImplemented('configuration-only networks');
-  if (request.enableIpv6) throw notImplemented('IPv6 networks');
-  if (!request.enableIpv4) throw notImplemented('networks without IPv4');
-  for (const config of request.ipam.config) {
-    if (config.subnet === '') throw invalid('invalid network config: subnet is required in an IPAM configuration');
-    if (config.subnet.includes(':')) throw notImplemented('IPv6 networks');
-  }
+  if (!request.enableIpv4 && !request.enableIpv6) throw invalid('IPv4 or IPv6 must be enabled');
+  for (const config of request.ipam.config) checkPool(config);
+}
+
+/** What Docker does with a subnet of a family that is not enabled; people's files have such subnets. */
+export function ignoredSubnets({ enableIpv4, enableIpv6, ipam }: CreateNetworkRequest): string[] {
+  return ipam.config.map(({ subnet }) => subnet).filter((subnet) => !(subnet.includes(':') ? enableIpv6 : enableIpv4));
+}
+
+function checkPool({ subnet, ipRange, gateway, auxAddresses }: IpamConfig): void {
+  if (subnet === '') throw invalid('invalid network config: subnet is required in an IPAM configuration');
+  const family = isIP(subnet.split('/')[0] ?? '');
+  if (family === 0 || !/^[^/]+\/\d{1,3}$/.test(subnet))
+    throw invalid(`invalid network config: invalid subnet ${subnet.slice(0, 64)}: not in CIDR notation`);
+  const others: [string, string][] = [['ip-range', ipRange.split('/')[0] ?? ''], ['gateway', gateway], ...Object.entries(auxAddresses)];
+  for (const [what, address] of others)
+    if (address !== '' && isIP(address) !== family)
+      throw invalid(`invalid network config: ${what} ${address.slice(0, 64)} is no IPv${family} address`);
 }

@@ -8,11 +8,11 @@ import type { Database } from '../state/database.js';
 import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Addresses } from './addresses.js';
-import { DnsForwarder } from './dns-forwarder.js';
 import { isUserDefined } from './endpoint.js';
 import { HostResolvers } from './host-resolvers.js';
 import type { HostsEntry } from './name-files.js';
-import { NameTable } from './names.js';
+import type { NamedEndpoint } from './name-records.js';
+import { NameServer } from './name-server.js';
 import { type EndpointRecord, type NetworkRecord, NetworkStore } from './network-store.js';
 import type { Network, NetworkView } from './networks.js';
 import type { Sandbox } from './sandbox.js';
@@ -21,9 +21,8 @@ import type { Sandbox } from './sandbox.js';
 export class NetworkRoom {
   readonly networks = new Map<string, NetworkRecord>();
   readonly sandboxes = new Map<string, Sandbox>();
-  readonly names = new NameTable();
+  readonly names: NameServer;
   readonly resolvers = new HostResolvers();
-  readonly forwarder = new DnsForwarder();
   readonly store: NetworkStore;
   readonly addresses: Addresses;
   /** Where the files of the namespaces are. */
@@ -40,6 +39,7 @@ export class NetworkRoom {
     this.store = new NetworkStore(db);
     this.addresses = new Addresses(drivers, host.net, log);
     this.folder = join(settings.execRoot, 'netns');
+    this.names = new NameServer(host, log, settings.nameServerPath, join(settings.execRoot, 'dns', 'control.sock'));
   }
 
   /** What links add to /etc/hosts: on the default network there is no other way to name a container. One that has gone since is left out. */
@@ -52,7 +52,9 @@ export class NetworkRoom {
         const other = this.endpointNamed(network.id, target.replace(/^\//, ''));
         if (!other) return [];
         const names = [alias.replace(/^.*\//, ''), other.hostname, other.containerName];
-        return [{ address: other.state.ipAddress, names: [...new Set(names)] }];
+        return [other.state.ipAddress, other.state.globalIpv6Address].flatMap((address) =>
+          address ? [{ address, names: [...new Set(names)] }] : [],
+        );
       });
     });
   }
@@ -124,6 +126,15 @@ export class NetworkRoom {
 }
 
 export const notFound = (name: string): EngineError => new EngineError('not-found', `network ${name.slice(0, 256)} not found`);
+
+export const namedEndpoint = ({ containerName, state }: EndpointRecord): NamedEndpoint => ({
+  endpointId: state.endpointId,
+  networkId: state.networkId,
+  owner: containerName,
+  ipv4: state.ipAddress,
+  ipv6: state.globalIpv6Address,
+  names: state.dnsNames,
+});
 
 /** What a driver is told of a network. */
 export const driverConfig = ({ options, internal, ipv4, ipv6 }: Network): CreateNetwork => ({ options, internal, ipv4, ipv6 });

@@ -14,8 +14,8 @@ import { make, unmake } from './making.js';
 import { putIn, takeOut } from './membership.js';
 import { hostsFile, parseExtraHost, resolvConfFile } from './name-files.js';
 import { networkMatcher } from './network-filters.js';
-import { checkRequest, predefinedNames } from './network-request.js';
-import { NetworkRoom, notFound } from './network-room.js';
+import { checkRequest, ignoredSubnets, predefinedNames } from './network-request.js';
+import { namedEndpoint, NetworkRoom, notFound } from './network-room.js';
 import type {
   CreateNetworkRequest,
   DnsConfig,
@@ -74,7 +74,8 @@ export class NetworkService implements Networks {
       };
       const { id } = await make(this.room, network, driver.driver);
       this.room.tell('create', network);
-      return { id, warning: '' };
+      const ignored = ignoredSubnets(request);
+      return { id, warning: ignored.length > 0 ? `the network's IP version is off for ${ignored.join(', ')}, which is ignored` : '' };
     });
   }
 
@@ -166,7 +167,11 @@ export class NetworkService implements Networks {
       for (const endpoint of sandbox ? [...sandbox.endpoints] : []) {
         await takeOut(this.room, sandbox as Sandbox, endpoint, false).catch((error: unknown) => failures.push(error));
       }
-      await sandbox?.dnsServer?.close();
+      if (sandbox && this.room.names.serves(sandbox.id)) {
+        // Before the namespace: the name server's sockets would keep it alive.
+        this.room.names.dropSandbox(sandbox.id);
+        await this.room.names.settled().catch((error: unknown) => failures.push(error));
+      }
       if (path !== '') await this.room.host.net.removeNamespace(path).catch((error: unknown) => failures.push(error));
       // With a failure the records stay, so that the next call or the next start tries again.
       if (failures.length > 0) throw failures[0];
@@ -232,10 +237,10 @@ export class NetworkService implements Networks {
         const request = { containerId, containerName: name, hostname, domainname, aliases: endpoint.state.aliases } as JoinRequest;
         const renamed = { ...endpoint, containerName: name, state: { ...endpoint.state, dnsNames: dnsNamesOf(network, request) } };
         this.room.store.saveEndpoint(renamed, undefined);
-        this.room.names.remove(endpoint);
-        this.room.names.add(renamed);
+        this.room.names.putEndpoint(namedEndpoint(renamed));
         sandbox.replace(renamed);
       }
+      await this.room.names.settled();
     });
   }
 
@@ -243,7 +248,7 @@ export class NetworkService implements Networks {
     const sandbox = this.room.sandboxes.get(containerId);
     if (!sandbox) throw new EngineError('not-found', `container ${containerId} has no open sandbox`);
     const host = sandbox.record.mode === 'host';
-    const embedded = sandbox.dnsServer !== undefined;
+    const embedded = this.room.names.serves(sandbox.id);
     return {
       hosts: hostsFile(sandbox.record, sandbox.endpoints, this.room.linkEntries(sandbox), this.room.hostGateway()),
       resolvConf: resolvConfFile(sandbox.record, host ? this.room.resolvers.host() : this.room.resolvers.reachable(), embedded),
@@ -260,9 +265,9 @@ export class NetworkService implements Networks {
     await restore(this.room, liveContainers);
   }
 
-  /** Ends the name servers; sandboxes, links and rules stay for the containers and for the next daemon. */
+  /** Sandboxes, links, rules and names stay for the containers and for the next daemon. */
   async close(): Promise<void> {
-    await Promise.all([...this.room.sandboxes.values()].map(({ dnsServer }) => dnsServer?.close()));
+    await this.room.names.close();
   }
 
   private async makeNamespace(path: string): Promise<void> {

@@ -18,8 +18,9 @@ export interface EndpointRecord {
   readonly state: EndpointState;
   /** Name of the link in the sandbox; '' when the driver gives none. */
   readonly interfaceName: string;
-  /** Whether the driver gave a gateway. */
+  /** Whether the driver gave a gateway, by family; records of an earlier version know only the first. */
   readonly routed: boolean;
+  readonly routedV6?: boolean;
   /** When it joined, for the choice of the default route. */
   readonly order: number;
 }

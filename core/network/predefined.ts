@@ -34,6 +34,7 @@ export function defaultNetwork(settings: Settings): Network {
   const gateway = settings.bip.split('/')[0] ?? '';
   return {
     ...made('bridge', 'bridge'),
+    enableIpv6: settings.ipv6,
     options: {
       'com.docker.network.bridge.default_bridge': 'true',
       'com.docker.network.bridge.enable_icc': String(settings.icc),
@@ -45,8 +46,8 @@ export function defaultNetwork(settings: Settings): Network {
     ipam: {
       driver: 'default',
       options: {},
-      config:
-        settings.bip !== '' || settings.fixedCidr !== ''
+      config: [
+        ...(settings.bip !== '' || settings.fixedCidr !== ''
           ? [
               {
                 subnet: settings.bip || settings.fixedCidr,
@@ -55,11 +56,15 @@ export function defaultNetwork(settings: Settings): Network {
                 auxAddresses: {},
               },
             ]
-          : [],
+          : []),
+        ...(settings.ipv6 && settings.fixedCidrV6 !== ''
+          ? [{ subnet: settings.fixedCidrV6, ipRange: '', gateway: '', auxAddresses: {} }]
+          : []),
+      ],
     },
   };
 }
 
 /** Whether a kept default network is what the settings want now. */
 export const sameWish = (kept: Network, wanted: Network): boolean =>
-  JSON.stringify([kept.options, kept.ipam]) === JSON.stringify([wanted.options, wanted.ipam]);
+  JSON.stringify([kept.options, kept.ipam, kept.enableIpv6]) === JSON.stringify([wanted.options, wanted.ipam, wanted.enableIpv6]);

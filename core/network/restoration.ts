@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { messageOf } from '../contracts/errors.js';
 import { make, unmake } from './making.js';
 import { serveNames } from './membership.js';
-import { driverConfig, type NetworkRoom } from './network-room.js';
+import { driverConfig, namedEndpoint, type NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
 import { defaultNetwork, hostNetworkRecord, noneNetworkRecord, sameWish } from './predefined.js';
 import { holdsNamespace, Sandbox, sandboxPath } from './sandbox.js';
@@ -35,13 +35,16 @@ export async function restore(room: NetworkRoom, liveContainers: ReadonlySet<str
   const leases = new Map<string, string[]>();
   for (const sandbox of room.sandboxes.values())
     for (const { state } of sandbox.endpoints)
-      if (state.ipAddress) leases.set(state.networkId, [...(leases.get(state.networkId) ?? []), state.ipAddress]);
+      for (const address of [state.ipAddress, state.globalIpv6Address])
+        if (address) leases.set(state.networkId, [...(leases.get(state.networkId) ?? []), address]);
   await room.addresses.audit([...room.networks.values()], leases);
   await ensurePredefined(room);
   for (const record of room.networks.values()) await bringBack(room, record);
   for (const sandbox of room.sandboxes.values()) await bringBackEndpoints(room, sandbox);
   for (const endpoint of dead) await bury(room, endpoint);
   await settleDrivers(room);
+  // A sandbox that has no names yet is no reason for the daemon not to start: the name server is tried again.
+  await room.names.adopt().catch((error: unknown) => room.log.error('the name server is away', { error: messageOf(error) }));
 
   for (const { containerId } of room.store.sandboxes()) if (!room.sandboxes.has(containerId)) room.store.removeSandbox(containerId);
   const kept = new Set([...room.sandboxes.values()].map(({ path }) => path));
@@ -79,6 +82,7 @@ async function ensurePredefined(room: NetworkRoom): Promise<void> {
 async function bringBack(room: NetworkRoom, { network }: NetworkRecord): Promise<void> {
   try {
     const { driver } = await room.drivers.get('network', network.driver);
+    room.names.putNetwork(network);
     await driver.createNetwork(network.id, driverConfig(network));
   } catch (error) {
     if (network.name === 'bridge') throw error;
@@ -101,13 +105,14 @@ async function bringBackEndpoints(room: NetworkRoom, sandbox: Sandbox): Promise<
         state.endpointId,
         {
           ...(state.ipAddress && { address: `${state.ipAddress}/${state.ipPrefixLength}` }),
+          ...(state.globalIpv6Address && { addressV6: `${state.globalIpv6Address}/${state.globalIpv6PrefixLength}` }),
           ...(state.macAddress && { mac: state.macAddress }),
         },
         state.driverOptions,
       );
       if (state.published.length > 0) await open.driver.publish(network.id, state.endpointId, state.published);
-      room.names.add(endpoint);
-      await serveNames(room, sandbox, network, open);
+      room.names.putEndpoint(namedEndpoint(endpoint));
+      serveNames(room, sandbox, network, open);
     } catch (error) {
       room.log.error('an endpoint could not be brought back', {
         container: containerId,

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NetStep } from '../contracts/host-net.js';
-import type { DnsServer } from './dns-server.js';
 import type { EndpointRecord, SandboxRecord } from './network-store.js';
 
 /** f_type of a file that holds a namespace. */
@@ -27,7 +26,6 @@ export class Sandbox {
   readonly endpoints: EndpointRecord[] = [];
   /** Whether the record is on disk; that happens with the first endpoint's. */
   saved = false;
-  dnsServer: DnsServer | undefined;
 
   constructor(
     public record: SandboxRecord,
@@ -65,14 +63,35 @@ export class Sandbox {
 
   /** Whose gateway the default route goes through: the highest priority, and of equals the one that joined first. */
   gatewayEndpoint(): EndpointRecord | undefined {
-    return this.endpoints
-      .filter(({ routed }) => routed)
-      .toSorted((a, b) => b.state.gatewayPriority - a.state.gatewayPriority || a.order - b.order)[0];
+    return this.preferred(({ routed }) => routed);
   }
 
-  defaultRoute(): NetStep[] {
-    const chosen = this.gatewayEndpoint();
-    if (!chosen) return [];
-    return [{ op: 'add-route', destination: '0.0.0.0/0', gateway: chosen.state.gateway, link: chosen.interfaceName }];
+  gatewayEndpointV6(): EndpointRecord | undefined {
+    return this.preferred(({ routedV6 }) => routedV6 === true);
+  }
+
+  reachesOutside(): boolean {
+    return this.endpoints.some(({ routed, routedV6 }) => routed || routedV6 === true);
+  }
+
+  /** Where packets to everywhere else go, in each family that has a way. A gateway that is not told is one whose link reaches all. */
+  defaultRoutes(): NetStep[] {
+    const v4 = this.gatewayEndpoint();
+    const v6 = this.gatewayEndpointV6();
+    return [
+      ...(v4 ? [routeStep('0.0.0.0/0', v4.state.gateway, v4.interfaceName)] : []),
+      ...(v6 ? [routeStep('::/0', v6.state.ipv6Gateway, v6.interfaceName)] : []),
+    ];
+  }
+
+  private preferred(routed: (endpoint: EndpointRecord) => boolean): EndpointRecord | undefined {
+    return this.endpoints.filter(routed).toSorted((a, b) => b.state.gatewayPriority - a.state.gatewayPriority || a.order - b.order)[0];
   }
 }
+
+const routeStep = (destination: string, gateway: string, link: string): NetStep => ({
+  op: 'add-route',
+  destination,
+  link,
+  ...(gateway && { gateway }),
+});

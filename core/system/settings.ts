@@ -22,6 +22,9 @@ export interface Settings {
   /** CIDR of the default bridge's own address, '' to choose. */
   readonly bip: string;
   readonly fixedCidr: string;
+  /** The default network has IPv6 too. */
+  readonly ipv6: boolean;
+  readonly fixedCidrV6: string;
   readonly mtu: number;
   readonly icc: boolean;
   readonly ipMasquerade: boolean;
@@ -40,6 +43,7 @@ export interface Settings {
   readonly init: boolean;
   readonly initPath: string;
   readonly shimPath: string;
+  readonly nameServerPath: string;
   readonly nativeRuntimePath: string;
   readonly defaultShmSize: number;
   readonly defaultUlimits: readonly Ulimit[];

@@ -11,6 +11,7 @@ import { Database } from '@gantry/core/state/database.js';
 import { EventBus } from '@gantry/core/system/event-bus.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { drivers } from '@gantry/drivers/index.js';
+import { binFolder } from '@gantry/native/addon.js';
 import { host } from '@gantry/native/index.js';
 import { silentLog, testSettings } from '../fakes/settings.js';
 
@@ -38,6 +39,7 @@ export class NetworkEngine {
       execRoot: join(this.root, 'run'),
       bridge: 'gnett0',
       bip: '10.213.0.1/24',
+      nameServerPath: join(binFolder, 'gantry-dns'),
       ...own,
     });
   }

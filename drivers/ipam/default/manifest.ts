@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
@@ -7,7 +9,8 @@ import { parseRange } from './ranges.js';
 
 /**
  * Option `default-address-pools`: JSON as in daemon.json, `[{"base":"10.10.0.0/16","size":24}]`; what networks without a
- * subnet of their own get. Absent or empty: 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in blocks of /20.
+ * subnet of their own get. Absent or empty: 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in blocks of /20. Where the
+ * list has nothing for IPv6: blocks of /64 of a unique local /48 (RFC 4193) that is drawn once for this root.
  */
 export const defaultIpam: DriverManifest<'ipam'> = {
   kind: 'ipam',
@@ -15,12 +18,30 @@ export const defaultIpam: DriverManifest<'ipam'> = {
   capabilities: ['lease-audit'],
   probe: async () => ({ ok: true }),
   open: async (env) => {
-    const pools = parsePools(env.options['default-address-pools'] ?? '');
+    const configured = parsePools(env.options['default-address-pools'] ?? '');
+    const pools = configured.some(({ base }) => base.v6)
+      ? configured
+      : [...configured, { base: parseRange(uniqueLocalPrefix(join(env.root, 'ula-prefix'))), size: 64 }];
     const driver = new DefaultIpam(LeaseStore.open(join(env.root, 'leases.db')), pools);
     driver.load();
     return driver;
   },
 };
+
+/** Drawn at random, as the RFC wants it: two networks that are joined one day should not have chosen the same. */
+function uniqueLocalPrefix(path: string): string {
+  try {
+    const kept = readFileSync(path, 'utf8').trim();
+    if (/^fd[0-9a-f]{2}:[0-9a-f]{1,4}:[0-9a-f]{1,4}::\/48$/.test(kept)) return kept;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const [first, second, third] = randomBytes(6).toString('hex').match(/.{4}/g) ?? [];
+  const prefix = `fd${first?.slice(2)}:${second}:${third}::/48`;
+  // Pools are kept by themselves, so a prefix that is lost in a crash only changes what later networks get.
+  writeFileSync(path, `${prefix}\n`, { mode: 0o600 });
+  return prefix;
+}
 
 export function parsePools(json: string): readonly DefaultPool[] {
   if (json === '') return dockerPools;
