@@ -1,4 +1,4 @@
-import { conflict, EngineError } from '../contracts/errors.js';
+import { conflict, EngineError, messageOf } from '../contracts/errors.js';
 import type { LogContainer, LogDriver, LogEntry, LogForm, LogTarget, ReadLogs } from '../contracts/log.js';
 import type { Container } from './container.js';
 import type { ContainerRoom } from './room.js';
@@ -12,6 +12,9 @@ export function logContainer(room: ContainerRoom, container: Container): LogCont
     imageName: container.config.image,
     labels: container.config.labels,
     env: container.config.env,
+    entrypoint: container.path,
+    args: container.args,
+    created: container.created,
     directory: room.paths.folder(container.id),
   };
 }
@@ -19,6 +22,16 @@ export function logContainer(room: ContainerRoom, container: Container): LogCont
 export async function logTarget(room: ContainerRoom, container: Container): Promise<LogTarget> {
   const { driver } = await room.drivers.get('log', container.hostConfig.logDriver);
   return driver.target(logContainer(room, container), container.hostConfig.logOptions);
+}
+
+/** Tells a log driver that wants to know that a container runs. */
+export function tellLogDriver(room: ContainerRoom, container: Container, ended: Promise<void>): void {
+  room.drivers
+    .get('log', container.hostConfig.logDriver)
+    .then(({ driver }) => driver.running?.(logContainer(room, container), container.hostConfig.logOptions, ended))
+    .catch((error: unknown) =>
+      room.log.warn('the log driver of a running container is away', { container: container.id, error: messageOf(error) }),
+    );
 }
 
 interface OpenLog {

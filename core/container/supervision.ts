@@ -4,6 +4,7 @@ import { failpoint } from '../state/failpoint.js';
 import type { Container } from './container.js';
 import { HealthMonitor } from './health.js';
 import type { LiveContainer } from './live.js';
+import { tellLogDriver } from './logs.js';
 import { releaseContainer } from './release.js';
 import type { ContainerRoom } from './room.js';
 import { hasHealthcheck } from './start.js';
@@ -40,6 +41,7 @@ export class Supervision {
       this.monitors.set(id, monitor);
       monitor.start();
     }
+    tellLogDriver(this.room, container, live.ended);
     void live.task.wait().then((exit) => this.ended(id, live, exit));
   }
 

@@ -52,6 +52,10 @@ export interface LogContainer {
   readonly imageName: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly env: readonly string[];
+  readonly entrypoint?: string;
+  readonly args?: readonly string[];
+  /** RFC 3339. */
+  readonly created?: string;
   /** A folder for the container's log, kept until the container is removed. */
   readonly directory: string;
 }
@@ -62,6 +66,11 @@ export interface LogDriver {
   validate(options: Readonly<Record<string, string>>): void;
   /** At container start. */
   target(container: LogContainer, options: Readonly<Record<string, string>>): Promise<LogTarget>;
+  /**
+   * The container runs, in this daemon's eyes from now on: it was started, or met again. For drivers that hand on what the shim
+   * writes. `ended` resolves when it will write no more. Must not fail, and nobody waits for it.
+   */
+  running?(container: LogContainer, options: Readonly<Record<string, string>>, ended: Promise<void>): void;
   /** Host path of the live log for inspect, or ''. */
   path(container: LogContainer): string;
   /** Entries in the order they were written, objects not bytes. Only with the capability `read`. */

@@ -77,10 +77,12 @@ export interface NetworkDriver {
     endpointId: string,
     iface: EndpointInterface,
     options: Readonly<Record<string, string>>,
+    /** What {@link publish} will be asked for later: drivers that need to know while they make the endpoint. */
+    ports?: readonly PortBinding[],
   ): Promise<EndpointInterface>;
   deleteEndpoint(networkId: string, endpointId: string): Promise<void>;
   /** The endpoint enters the sandbox at `sandboxPath` (a network namespace file). The engine moves the link, sets addresses and routes. */
-  join(networkId: string, endpointId: string, sandboxPath: string): Promise<JoinInfo>;
+  join(networkId: string, endpointId: string, sandboxPath: string, ports?: readonly PortBinding[]): Promise<JoinInfo>;
   leave(networkId: string, endpointId: string): Promise<void>;
   /** All the ports of an endpoint at once, atomically: all or none; replaces what was published before. `conflict` with `Bind for IP:PORT failed: port is already allocated` when one is taken, whoever has it. */
   publish(networkId: string, endpointId: string, ports: readonly PortBinding[]): Promise<PublishedPort[]>;

@@ -141,6 +141,8 @@ export class Addresses {
       byDriver.set(name, [...(byDriver.get(name) ?? []), record]);
     }
     for (const [name, list] of byDriver) {
+      // One in another process keeps its leases, and may be away.
+      if (this.drivers.isRemote('ipam', name)) continue;
       const open = await this.drivers.get('ipam', name);
       if (!open.has('lease-audit')) continue;
       const held = new Map<string, string[]>();
@@ -153,6 +155,27 @@ export class Addresses {
         }
       }
       await (open.driver as IpamDriver & LeaseAudit).audit(held);
+    }
+  }
+
+  /** Asks a driver that wants it so for a network's pools and gateways again, at daemon start. */
+  async replay({ network, pools }: NetworkRecord): Promise<void> {
+    const open = await this.drivers.get('ipam', driverName(network));
+    if (!open.has('request-replay')) return;
+    const { local } = await open.driver.defaultAddressSpaces();
+    for (const [index, data] of [...network.ipv4, ...network.ipv6].entries()) {
+      const config = network.ipam.config.find(({ subnet }) => subnet === data.pool);
+      const { poolId } = await open.driver.requestPool({
+        addressSpace: local,
+        pool: data.pool,
+        ...(config?.ipRange && { subPool: config.ipRange }),
+        options: network.ipam.options,
+        v6: index >= network.ipv4.length,
+        avoid: [],
+      });
+      if (poolId !== pools[index])
+        throw new EngineError('system', `the pool ${data.pool} of network ${network.name} came back as another one`);
+      if (data.gateway) await open.driver.requestAddress(poolId, bare(data.gateway), GATEWAY_REQUEST);
     }
   }
 

@@ -42,7 +42,7 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
       ...(addressV6 && { addressV6 }),
       ...(request.macAddress && { mac: request.macAddress.toLowerCase() }),
     };
-    const made = await driver.createEndpoint(network.id, endpointId, iface, request.driverOptions);
+    const made = await driver.createEndpoint(network.id, endpointId, iface, request.driverOptions, request.ports);
     state = { ...state, macAddress: made.mac ?? request.macAddress };
     const { containerId, containerName, hostname, domainname } = request;
     let endpoint: EndpointRecord = {
@@ -61,7 +61,7 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
     undo.push('forget the endpoint', () => room.store.removeEndpoint(endpointId));
     failpoint('network.join.recorded');
 
-    const info = await driver.join(network.id, endpointId, sandbox.path);
+    const info = await driver.join(network.id, endpointId, sandbox.path, request.ports);
     undo.push('leave the network', () => driver.leave(network.id, endpointId));
     if (open.has('sandbox-link'))
       undo.push('delete the link', () => deleteSandboxLink(room, sandbox, [info.link?.srcName, endpoint.interfaceName]));
@@ -149,7 +149,7 @@ export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: End
 }
 
 /** The embedded name server comes with the first network that has names, and stays until the sandbox ends. */
-export function serveNames(room: NetworkRoom, sandbox: Sandbox, network: Network, driver: OpenDriver<'network'>): void {
+export function serveNames(room: NetworkRoom, sandbox: Sandbox, network: Network, driver: Pick<OpenDriver<'network'>, 'has'>): void {
   const wanted = sandbox.path !== '' && isUserDefined(network) && driver.has('service-discovery');
   if (wanted || room.names.serves(sandbox.id)) room.names.putSandbox(sandbox);
 }

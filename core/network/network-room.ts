@@ -25,6 +25,8 @@ export class NetworkRoom {
   readonly resolvers = new HostResolvers();
   readonly store: NetworkStore;
   readonly addresses: Addresses;
+  /** The daemon stops: nobody is waited for any more. */
+  closed = false;
   /** Where the files of the namespaces are. */
   readonly folder: string;
 

@@ -267,6 +267,7 @@ export class NetworkService implements Networks {
 
   /** Sandboxes, links, rules and names stay for the containers and for the next daemon. */
   async close(): Promise<void> {
+    this.room.closed = true;
     await this.room.names.close();
   }
 

@@ -5,6 +5,7 @@ import { make, unmake } from './making.js';
 import { serveNames } from './membership.js';
 import { driverConfig, namedEndpoint, type NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
+import { meetRemoteDrivers } from './remote-drivers.js';
 import { defaultNetwork, hostNetworkRecord, noneNetworkRecord, sameWish } from './predefined.js';
 import { holdsNamespace, Sandbox, sandboxPath } from './sandbox.js';
 
@@ -41,8 +42,12 @@ export async function restore(room: NetworkRoom, liveContainers: ReadonlySet<str
   await ensurePredefined(room);
   for (const record of room.networks.values()) await bringBack(room, record);
   for (const sandbox of room.sandboxes.values()) await bringBackEndpoints(room, sandbox);
-  for (const endpoint of dead) await bury(room, endpoint);
+  for (const endpoint of dead) if (!isAway(room, endpoint)) await bury(room, endpoint);
   await settleDrivers(room);
+  void meetRemoteDrivers(
+    room,
+    dead.filter((endpoint) => isAway(room, endpoint)),
+  );
   // A sandbox that has no names yet is no reason for the daemon not to start: the name server is tried again.
   await room.names.adopt().catch((error: unknown) => room.log.error('the name server is away', { error: messageOf(error) }));
 
@@ -80,6 +85,11 @@ async function ensurePredefined(room: NetworkRoom): Promise<void> {
 }
 
 async function bringBack(room: NetworkRoom, { network }: NetworkRecord): Promise<void> {
+  // A driver in another process keeps its networks, and may be away: the start waits for nobody.
+  if (room.drivers.isRemote('network', network.driver)) {
+    room.names.putNetwork(network);
+    return;
+  }
   try {
     const { driver } = await room.drivers.get('network', network.driver);
     room.names.putNetwork(network);
@@ -98,6 +108,12 @@ async function bringBackEndpoints(room: NetworkRoom, sandbox: Sandbox): Promise<
     const { state } = endpoint;
     const network = room.networks.get(state.networkId)?.network;
     if (!network) continue;
+    if (room.drivers.isRemote('network', network.driver)) {
+      room.names.putEndpoint(namedEndpoint(endpoint));
+      // What it can do is not asked of one that may be away: all that are remote leave names to the engine.
+      serveNames(room, sandbox, network, { has: (capability) => capability === 'service-discovery' });
+      continue;
+    }
     try {
       const open = await room.drivers.get('network', network.driver);
       await open.driver.createEndpoint(
@@ -123,6 +139,11 @@ async function bringBackEndpoints(room: NetworkRoom, sandbox: Sandbox): Promise<
   }
 }
 
+function isAway(room: NetworkRoom, { state }: EndpointRecord): boolean {
+  const network = room.networks.get(state.networkId)?.network;
+  return network !== undefined && room.drivers.isRemote('network', network.driver);
+}
+
 /** Takes away what an endpoint of a container that is no more has in the kernel; its address goes with the audit. */
 async function bury(room: NetworkRoom, { state }: EndpointRecord): Promise<void> {
   const network = room.networks.get(state.networkId)?.network;
@@ -137,6 +158,7 @@ async function bury(room: NetworkRoom, { state }: EndpointRecord): Promise<void>
 async function settleDrivers(room: NetworkRoom): Promise<void> {
   const used = new Set(['bridge', ...[...room.networks.values()].map(({ network }) => network.driver)]);
   for (const name of used) {
+    if (room.drivers.isRemote('network', name)) continue;
     try {
       await (await room.drivers.get('network', name)).driver.settle();
     } catch (error) {

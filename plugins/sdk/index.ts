@@ -1,0 +1,11 @@
+export { conflict, invalid, notFound, PluginError, unknownOption, type PluginErrorKind } from './protocol/errors.js';
+export { publishedSchema } from './protocol/published-schema.js';
+export type { AccessAnswerQuestion, AccessPlugin, AccessQuestion, AccessVerdict } from './server/access.js';
+export type { IpamPlugin, PoolRequest } from './server/ipam.js';
+export type { LogInfo, LogPlugin, LogSink, ReadRequest } from './server/log.js';
+export type { LogEntry } from './server/log-entry.js';
+export type { Addressing, EndpointInterface, Joined, NetworkConfig, NetworkPlugin } from './server/network.js';
+export type { PortBinding, PublishedPort } from './server/ports.js';
+export { serve, type PluginParts, type RunningPlugin, type ServedCall, type ServeOptions } from './server/serve.js';
+export type { ChangeKind, NewLayer, StoragePlugin } from './server/storage.js';
+export type { Volume, VolumePlugin } from './server/volume.js';
