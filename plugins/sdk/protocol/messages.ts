@@ -39,6 +39,8 @@ const network = { NetworkID: text() };
 const endpoint = { ...network, EndpointID: text() };
 const endpointInterface = object({}, { Address: text('CIDR'), AddressIPv6: text('CIDR'), MacAddress: text() });
 
+const publishedPort = object({}, { Proto: integer('6 tcp, 17 udp, 132 sctp'), Port: integer(), HostIP: text(), HostPort: integer() });
+
 export const networkMessages = {
   'NetworkDriver.GetCapabilities': {
     request: undefined,
@@ -58,7 +60,14 @@ export const networkMessages = {
       {},
       {
         ...failure,
-        InterfaceName: object({}, { SrcName: text('link to move into the sandbox'), DstPrefix: text('its new name, without a number') }),
+        InterfaceName: object(
+          {},
+          {
+            SrcName: text('link to move into the sandbox'),
+            DstPrefix: text('its new name, without a number'),
+            InSandbox: flag("the link is in the sandbox already; beyond Docker's protocol"),
+          },
+        ),
         Gateway: text(),
         GatewayIPv6: text(),
         StaticRoutes: list(object({}, { Destination: text('CIDR'), RouteType: integer('0 next hop, 1 on link'), NextHop: text() })),
@@ -67,7 +76,10 @@ export const networkMessages = {
     ),
   },
   'NetworkDriver.Leave': { request: object(endpoint), response: done },
-  'NetworkDriver.ProgramExternalConnectivity': { request: object({ ...endpoint, Options: options }), response: done },
+  'NetworkDriver.ProgramExternalConnectivity': {
+    request: object({ ...endpoint, Options: options }),
+    response: object({}, { ...failure, Ports: list(publishedPort, "what was published; beyond Docker's protocol") }),
+  },
   'NetworkDriver.RevokeExternalConnectivity': { request: object(endpoint), response: done },
 } as const;
 
