@@ -55,9 +55,10 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     folders: settings.pluginFolders,
     origins: [],
     log,
+    logCopy: async () => (await registry.get('log', 'json-file')).driver,
     changed: (status, error) => tellOfPlugin(events, status, error),
   });
-  const registry = await lifecycle.start(
+  const registry: DriverRegistry = await lifecycle.start(
     'drivers',
     () =>
       new DriverRegistry([configuredRuntimes(settings), builtIn, plugins], {

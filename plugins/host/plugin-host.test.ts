@@ -28,6 +28,7 @@ beforeEach(() => {
     folders: { sockets: [root], specifications: [join(root, 'spec')] },
     origins: [],
     log: silentLog,
+    logCopy: () => Promise.reject(new Error('no log is kept here')),
     changed: ({ name, state }) => states.push(`${name} ${state}`),
   });
 });

@@ -8,12 +8,12 @@ import type {
   PluginPlace,
   PluginStatus,
 } from '@gantry/core/contracts/plugin.js';
-import { remoteManifest } from '../remote/manifests.js';
+import { type RemoteContext, remoteManifest } from '../remote/manifests.js';
 import { listNames, locate, type PluginFolders } from './discovery.js';
 import { limits } from './limits.js';
 import { Plugin } from './plugin.js';
 
-export interface PluginHostOptions {
+export interface PluginHostOptions extends RemoteContext {
   readonly folders: PluginFolders;
   /** Asked before the folders. */
   readonly origins: readonly PluginOrigin[];
@@ -69,7 +69,7 @@ export class PluginHost implements DriverSource, PluginDirectory {
     const plugin = wanted && this.get(name);
     if (!plugin) return undefined;
     await plugin.need(wanted);
-    return remoteManifest(kind, plugin);
+    return remoteManifest(kind, plugin, this.options);
   }
 
   names(kind: DriverKind): readonly string[] {

@@ -182,7 +182,7 @@ export class Plugin {
   }
 
   /** Tells one life of the plugin from the next, by its socket. Over TCP there is nothing to see. */
-  private currentLife(): string {
+  currentLife(): string {
     if (!this.place.address.startsWith('unix://')) return 'tcp';
     try {
       const { dev, ino, ctimeMs } = statSync(this.place.address.slice('unix://'.length));

@@ -49,7 +49,11 @@ export class RemoteIpamDriver implements IpamDriver {
     });
     if (!Address) throw misbehaved(this.plugin.name, 'IpamDriver.RequestAddress', 'no address returned');
     if (!CIDR.test(Address))
-      throw misbehaved(this.plugin.name, 'IpamDriver.RequestAddress', `${JSON.stringify(Address.slice(0, 60))} is no address with prefix length`);
+      throw misbehaved(
+        this.plugin.name,
+        'IpamDriver.RequestAddress',
+        `${JSON.stringify(Address.slice(0, 60))} is no address with prefix length`,
+      );
     return Address;
   }
 

@@ -1,10 +1,21 @@
-import { notImplemented } from '@gantry/core/contracts/errors.js';
+import { notFound } from '@gantry/core/contracts/errors.js';
+import type { LogDriver } from '@gantry/core/contracts/log.js';
 import type { Capability, DriverEnv, DriverKind, DriverManifest } from '@gantry/core/contracts/manifest.js';
 import type { Plugin } from '../host/plugin.js';
+import { ipamCapabilities, RemoteIpamDriver } from './ipam.js';
+import { logReadable, RemoteLogDriver } from './log.js';
+import { networkScope, RemoteNetworkDriver } from './network.js';
+import { RemoteStorageDriver } from './storage.js';
 import { RemoteVolumeDriver, volumeScope } from './volume.js';
 
+/** What the twins need of the engine beyond their environment. */
+export interface RemoteContext {
+  /** The driver of the engine's own copy of a log that a plugin gets. */
+  logCopy(): Promise<LogDriver>;
+}
+
 /** A plugin's driver of one kind as the registry takes it. What it can do is asked of the plugin here; nothing is opened yet. */
-export async function remoteManifest<K extends DriverKind>(kind: K, plugin: Plugin): Promise<DriverManifest<K>> {
+export async function remoteManifest<K extends DriverKind>(kind: K, plugin: Plugin, context: RemoteContext): Promise<DriverManifest<K>> {
   const manifest = (capabilities: readonly Capability[], open: (env: DriverEnv) => Promise<unknown>): DriverManifest<K> =>
     ({ kind, name: plugin.name, capabilities, probe: async () => ({ ok: true }), open }) as unknown as DriverManifest<K>;
   switch (kind) {
@@ -12,8 +23,20 @@ export async function remoteManifest<K extends DriverKind>(kind: K, plugin: Plug
       const scope = await volumeScope(plugin);
       return manifest([], async (env) => new RemoteVolumeDriver(plugin, scope, env.host, ownRoots(env)));
     }
+    case 'network': {
+      const scope = await networkScope(plugin);
+      return manifest(['sandbox', 'publish', 'service-discovery', 'keeps-state'], async () => new RemoteNetworkDriver(plugin, scope));
+    }
+    case 'ipam':
+      return manifest(await ipamCapabilities(plugin), async () => new RemoteIpamDriver(plugin));
+    case 'storage':
+      return manifest([], (env) => RemoteStorageDriver.open(plugin, env, ownRoots(env)));
+    case 'log': {
+      const readable = await logReadable(plugin);
+      return manifest(['read'], async (env) => new RemoteLogDriver(plugin, readable, await context.logCopy(), env));
+    }
     default:
-      throw notImplemented(`${kind} drivers in plugins`);
+      throw notFound(`${kind} driver`, `${plugin.name} (plugins have none of this kind)`);
   }
 }
 

@@ -139,7 +139,7 @@ export class RemoteNetworkDriver implements NetworkDriver {
       ...(source !== '' && {
         link: {
           srcName: check(source, LINK, "link's name"),
-          dstPrefix: check(InterfaceName?.DstPrefix || 'eth', PREFIX, 'beginning of a link\'s name'),
+          dstPrefix: check(InterfaceName?.DstPrefix || 'eth', PREFIX, "beginning of a link's name"),
           ...(InterfaceName?.InSandbox && { inSandbox: true }),
         },
       }),

@@ -1,0 +1,44 @@
+import { invalid } from '@gantry/core/contracts/errors.js';
+import type { IpamDriver } from '@gantry/core/contracts/ipam.js';
+import type { AnyManifest, DriverEnv } from '@gantry/core/contracts/manifest.js';
+import type { IpamPlugin } from '../sdk/server/ipam.js';
+import type { PluginParts } from '../sdk/server/serve.js';
+import { ServedNetworks } from './networks.js';
+import { ServedStorage } from './storage.js';
+
+/** Kinds of drivers that the plugin protocol has. Logs are written by the shim and runtimes are programs: neither is behind calls. */
+export const servedKinds = ['storage', 'network', 'ipam', 'volume'] as const;
+
+/** An in-tree driver as the parts of a plugin: what the engine would ask in its own process is asked over a socket. */
+export async function servedParts(manifest: AnyManifest, env: DriverEnv): Promise<PluginParts & { close(): Promise<void> }> {
+  switch (manifest.kind) {
+    case 'volume': {
+      // The contract's verbs are the protocol's.
+      const volume = await manifest.open(env);
+      return { volume, close: () => volume.close() };
+    }
+    case 'ipam': {
+      const driver = await manifest.open(env);
+      return { ipam: servedIpam(driver), close: () => driver.close() };
+    }
+    case 'network': {
+      const network = new ServedNetworks(await manifest.open(env), env);
+      await network.restore();
+      return { network, close: () => network.close() };
+    }
+    case 'storage': {
+      const storage = new ServedStorage(await manifest.open(env), env);
+      return { storage, close: () => storage.close() };
+    }
+    default:
+      throw invalid(`a ${manifest.kind} driver cannot be served over a socket (${servedKinds.join(', ')} can)`);
+  }
+}
+
+const servedIpam = (driver: IpamDriver): IpamPlugin => ({
+  defaultAddressSpaces: () => driver.defaultAddressSpaces(),
+  requestPool: (request) => driver.requestPool({ ...request, avoid: [] }),
+  releasePool: (poolId) => driver.releasePool(poolId),
+  requestAddress: (poolId, address, options) => driver.requestAddress(poolId, address, options),
+  releaseAddress: (poolId, address) => driver.releaseAddress(poolId, address),
+});
