@@ -68,7 +68,8 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
     room.store.updateState(id, { status: 'dead', error: messageOf(error) });
     throw error;
   }
-  room.commit(durable, () => room.store.delete(id));
+  // A power cut brings back at most a record that says `removing`, and the next start goes on from there.
+  room.commit(false, () => room.store.delete(id));
   room.publish(container, 'destroy');
   room.live.removed(id, { exitCode: container.state.exitCode, error: undefined });
 }

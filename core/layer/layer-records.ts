@@ -210,14 +210,17 @@ export class LayerRecords {
     return this.db.all('SELECT * FROM layer_writable').map(toWritable);
   }
 
+  /** On disk no later than the container's own record, which follows: before that nobody misses it. */
   addWritable(record: WritableRecord): void {
-    this.db.run(
-      'INSERT INTO layer_writable VALUES (?, ?, ?, ?, ?)',
-      record.container,
-      record.driver,
-      record.snapshot,
-      record.chain ?? null,
-      record.quota ?? null,
+    this.db.volatile(() =>
+      this.db.run(
+        'INSERT INTO layer_writable VALUES (?, ?, ?, ?, ?)',
+        record.container,
+        record.driver,
+        record.snapshot,
+        record.chain ?? null,
+        record.quota ?? null,
+      ),
     );
   }
 
@@ -226,7 +229,8 @@ export class LayerRecords {
     this.db.run('UPDATE layer_writable SET driver = ? WHERE container = ?', driver, container);
   }
 
+  /** When a power cut brings it back, whoever removed the layer finds that and does it again. */
   removeWritable(container: string): void {
-    this.db.run('DELETE FROM layer_writable WHERE container = ?', container);
+    this.db.volatile(() => this.db.run('DELETE FROM layer_writable WHERE container = ?', container));
   }
 }
