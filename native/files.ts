@@ -19,9 +19,9 @@ interface FileCalls {
   ingest(fd: number, path: string, limit: number | undefined, tee: number): Promise<IngestResult>;
   hashUncompressed(fd: number): Promise<IngestResult>;
   compress(from: number, to: number, compression: Compression): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
-  packUpper(upper: string, lowers: readonly string[], fd: number): Promise<IngestResult>;
+  packUpper(upper: string, lowers: readonly string[], fd: number, userXattr: boolean): Promise<IngestResult>;
   packDiff(tree: string, parent: string | undefined, fd: number, byContent: boolean): Promise<IngestResult>;
-  changesUpper(upper: string, lowers: readonly string[]): Promise<Change[]>;
+  changesUpper(upper: string, lowers: readonly string[], userXattr: boolean): Promise<Change[]>;
   changesDiff(tree: string, parent: string | undefined): Promise<Change[]>;
   sizeDiff(tree: string, parent: string | undefined): Promise<number>;
   openRoot(path: string): Promise<number>;
@@ -68,9 +68,9 @@ export const files: HostFiles = {
   hashUncompressed: (fd) => blamed(calls.hashUncompressed(fd)),
   compress: ({ from, to, compression }) => blamed(calls.compress(from, to, compression)),
 
-  packUpper: ({ upper, lowers, fd }) => blamed(calls.packUpper(upper, lowers, fd)),
+  packUpper: ({ upper, lowers, fd, userXattr = false }) => blamed(calls.packUpper(upper, lowers, fd, userXattr)),
   packDiff: ({ tree, parent, fd, byContent }) => blamed(calls.packDiff(tree, parent, fd, byContent === true)),
-  changesUpper: ({ upper, lowers }) => blamed(calls.changesUpper(upper, lowers)),
+  changesUpper: ({ upper, lowers, userXattr = false }) => blamed(calls.changesUpper(upper, lowers, userXattr)),
   changesDiff: ({ tree, parent }) => blamed(calls.changesDiff(tree, parent)),
   sizeDiff: ({ tree, parent }) => blamed(calls.sizeDiff(tree, parent)),
 

@@ -7,6 +7,8 @@ export type Compression = 'none' | 'gzip' | 'zstd';
 export type WhiteoutStyle =
   /** overlayfs: character device 0:0 and the opaque xattr. */
   | 'overlay'
+  /** The same with the xattr that overlayfs uses when it is mounted with `userxattr`, as inside a user namespace. */
+  | 'overlay-user'
   /** The target already holds the parent's content, and what is whited out is deleted from it. */
   | 'delete';
 
@@ -84,13 +86,13 @@ export interface HostFiles {
   }): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
 
   /** Layer archive of an overlay upper folder into `fd`: overlay's whiteouts become archive whiteouts. Stable order. */
-  packUpper(options: { upper: string; lowers: readonly string[]; fd: number }): Promise<IngestResult>;
+  packUpper(options: { upper: string; lowers: readonly string[]; fd: number; userXattr?: boolean }): Promise<IngestResult>;
   /**
    * Layer archive of what differs in `tree` from `parent` (whole tree when absent), by comparison. Stable order. Files with the same
    * properties, time and size among them, are taken for the same unless `byContent` compares their bytes.
    */
   packDiff(options: { tree: string; parent?: string; fd: number; byContent?: boolean }): Promise<IngestResult>;
-  changesUpper(options: { upper: string; lowers: readonly string[] }): Promise<Change[]>;
+  changesUpper(options: { upper: string; lowers: readonly string[]; userXattr?: boolean }): Promise<Change[]>;
   changesDiff(options: { tree: string; parent?: string }): Promise<Change[]>;
   /** Bytes of the files in `tree` that are not as they are in `parent`. */
   sizeDiff(options: { tree: string; parent?: string }): Promise<number>;

@@ -38,7 +38,9 @@ Napi::Value js_unpack(const Napi::CallbackInfo& info) {
   Arguments args(info);
   std::string target = args.text();
   int fd = args.fd();
-  Whiteouts whiteouts = args.text() == "overlay" ? Whiteouts::overlay : Whiteouts::remove;
+  const std::string style = args.text();
+  const Whiteouts whiteouts = style == "delete" ? Whiteouts::remove : Whiteouts::overlay;
+  const bool user_xattr = style == "overlay-user";
   ArchiveLimits limits = take_limits(args);
   return run_off_thread<Unpacked>(
       info.Env(),
@@ -49,6 +51,7 @@ Napi::Value js_unpack(const Napi::CallbackInfo& info) {
         ExtractOptions options;
         options.root = root.get();
         options.whiteouts = whiteouts;
+        options.user_xattr = user_xattr;
         uint64_t size = extract(archive, options);
         return Unpacked{input.finish(), size};
       },
@@ -117,11 +120,11 @@ Napi::Value js_compress(const Napi::CallbackInfo& info) {
 
 Napi::Value js_pack_upper(const Napi::CallbackInfo& info) {
   Arguments args(info);
-  std::string upper = args.text();
-  std::vector<std::string> lowers = args.texts();
+  Upper upper{.upper = args.text(), .lowers = args.texts()};
   int fd = args.fd();
+  upper.user_xattr = args.flag();
   return run_off_thread<Digested>(
-      info.Env(), [=] { return pack_upper(upper, lowers, fd); }, digested_value);
+      info.Env(), [=] { return pack_upper(upper, fd); }, digested_value);
 }
 
 Napi::Value js_pack_diff(const Napi::CallbackInfo& info) {
@@ -136,11 +139,10 @@ Napi::Value js_pack_diff(const Napi::CallbackInfo& info) {
 
 Napi::Value js_changes_upper(const Napi::CallbackInfo& info) {
   Arguments args(info);
-  std::string upper = args.text();
-  std::vector<std::string> lowers = args.texts();
+  Upper upper{.upper = args.text(), .lowers = args.texts()};
+  upper.user_xattr = args.flag();
   return run_off_thread<std::vector<Change>>(
-      info.Env(),
-      [=] { return collect_changes([&](const TakeChange& take) { walk_upper(upper, lowers, true, take); }); },
+      info.Env(), [=] { return collect_changes([&](const TakeChange& take) { walk_upper(upper, true, take); }); },
       changes_to_js);
 }
 

@@ -93,7 +93,7 @@ void Extractor::directory(Folder& parent, const std::string& name, const std::st
   if (!fd) throw_errno("openat", name);
   folder_properties(fd.get(), entry, existed);
   // The whiteout hid the whole lower folder; a folder in its place must go on doing so.
-  if (was_whiteout && fsetxattr(fd.get(), kOpaque, "y", 1, 0) != 0) throw_errno("fsetxattr", name);
+  if (was_whiteout && fsetxattr(fd.get(), opaque_mark(), "y", 1, 0) != 0) throw_errno("fsetxattr", name);
   folder_times_.emplace_back(path, entry_times(entry));
   drop_stale();
   remember(path, std::move(fd));

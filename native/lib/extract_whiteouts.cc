@@ -37,13 +37,13 @@ void Extractor::hide(Folder& parent, const std::string& parent_path, const std::
   if (errno != EEXIST) throw_errno("mknodat", name);
   // What this very layer put there stays; only what is below it is hidden.
   UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (fd && fsetxattr(fd.get(), kOpaque, "y", 1, 0) != 0) throw_errno("fsetxattr", name);
+  if (fd && fsetxattr(fd.get(), opaque_mark(), "y", 1, 0) != 0) throw_errno("fsetxattr", name);
 }
 
 void Extractor::opaque(const std::string& parent_path) {
   Folder& parent = folder(parent_path);
   if (options_.whiteouts == Whiteouts::overlay) {
-    if (fsetxattr(parent.fd.get(), kOpaque, "y", 1, 0) != 0) throw_errno("fsetxattr", parent_path);
+    if (fsetxattr(parent.fd.get(), opaque_mark(), "y", 1, 0) != 0) throw_errno("fsetxattr", parent_path);
     return;
   }
   remove_old_content(parent.fd.get(), parent_path);

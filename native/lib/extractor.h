@@ -14,11 +14,11 @@
 
 #include "gantry/extract.h"
 #include "gantry/fd.h"
+#include "gantry/tree_changes.h"
 
 namespace gantry {
 
 constexpr std::string_view kWhiteout = ".wh.";
-constexpr const char* kOpaque = "trusted.overlay.opaque";
 
 /// `path` without empty parts, "." and "..", or nullopt when it climbs out.
 std::optional<std::string> clean_path(std::string_view path);
@@ -42,6 +42,7 @@ class Extractor {
 
   [[noreturn]] void refuse(const TarEntry& entry, const std::string& why) const;
 
+  const char* opaque_mark() const { return opaque_xattr(options_.user_xattr); }
   bool is_layer() const { return options_.whiteouts != Whiteouts::plain; }
   std::string in_root(const std::string& path) const;
   void apply(TarEntry& entry);

@@ -204,8 +204,8 @@ Digested pack_changes(int fd, const std::function<void(const TakeChange&)>& walk
   return packer.finish();
 }
 
-Digested pack_upper(const std::string& upper, const std::vector<std::string>& lowers, int fd) {
-  return pack_changes(fd, [&](const TakeChange& take) { walk_upper(upper, lowers, false, take); });
+Digested pack_upper(const Upper& upper, int fd) {
+  return pack_changes(fd, [&](const TakeChange& take) { walk_upper(upper, false, take); });
 }
 
 Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare, int fd) {

@@ -25,11 +25,6 @@ std::string below(const std::string& path, const std::string& name) { return pat
 
 bool is_whiteout(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == 0; }
 
-bool is_opaque(int dir) {
-  char value = 0;
-  return fgetxattr(dir, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
-}
-
 /// False when it is gone.
 bool stat_at(int dir, const std::string& name, struct stat& st) {
   if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return true;
@@ -90,7 +85,8 @@ bool same_content(int tree, int parent, const std::string& name) {
 
 class UpperWalk {
  public:
-  UpperWalk(bool expand_opaque, const TakeChange& take) : expand_opaque_(expand_opaque), take_(take) {}
+  UpperWalk(const char* mark, bool expand_opaque, const TakeChange& take)
+      : mark_(mark), expand_opaque_(expand_opaque), take_(take) {}
 
   /// `lowers` are the same folder in the lower trees, from the top.
   void folder(int upper, std::vector<UniqueFd> lowers, const std::string& path, int depth) {
@@ -115,6 +111,11 @@ class UpperWalk {
     bool exists = false;
     std::vector<UniqueFd> folders;
   };
+
+  bool is_opaque(int dir) const {
+    char value = 0;
+    return fgetxattr(dir, mark_, &value, 1) == 1 && value == 'y';
+  }
 
   /// What a name is in the lower trees together.
   Below seen_below(const std::vector<UniqueFd>& lowers, const std::string& name) const {
@@ -160,6 +161,7 @@ class UpperWalk {
     folder(fd.get(), std::move(lower.folders), path, depth + 1);
   }
 
+  const char* mark_;
   bool expand_opaque_;
   const TakeChange& take_;
 };
@@ -287,18 +289,17 @@ std::vector<std::string> sorted_names(int dir) {
   return names;
 }
 
-void walk_upper(const std::string& upper, const std::vector<std::string>& lowers, bool expand_opaque,
-                const TakeChange& take) {
-  UniqueFd top = open_folder(upper, O_RDONLY);
+void walk_upper(const Upper& upper, bool expand_opaque, const TakeChange& take) {
+  UniqueFd top = open_folder(upper.upper, O_RDONLY);
   std::vector<UniqueFd> opened;
-  for (const std::string& lower : lowers) opened.push_back(open_folder(lower, O_RDONLY));
+  for (const std::string& lower : upper.lowers) opened.push_back(open_folder(lower, O_RDONLY));
   struct stat st;
-  if (fstat(top.get(), &st) != 0) throw_errno("fstat", upper);
+  if (fstat(top.get(), &st) != 0) throw_errno("fstat", upper.upper);
   struct stat old = {};
   old.st_mode = S_IFDIR | 0755;
-  if (!opened.empty() && fstat(opened.front().get(), &old) != 0) throw_errno("fstat", lowers.front());
+  if (!opened.empty() && fstat(opened.front().get(), &old) != 0) throw_errno("fstat", upper.lowers.front());
   if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
-  UpperWalk(expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
+  UpperWalk(opaque_xattr(upper.user_xattr), expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
 }
 
 void PathTree::add(std::string_view path) {

@@ -23,6 +23,8 @@ struct ExtractOptions {
   /// Where in the root entries go; "" is the root itself.
   std::string base;
   Whiteouts whiteouts = Whiteouts::plain;
+  /// The overlay will be mounted with `userxattr`: its marks have other names.
+  bool user_xattr = false;
   /// Refuse to put a file in a folder's place or the other way round.
   bool no_overwrite_dir_non_dir = false;
   /// Instead of what the archive says.

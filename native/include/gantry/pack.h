@@ -13,7 +13,7 @@ namespace gantry {
 /// Layer archive of an overlay's upper folder: its marks become archive whiteouts, its private attributes are left out.
 /// A folder or file that overlayfs stored as a reference (redirect_dir, metacopy) is InvalidInput: its content is not
 /// there.
-Digested pack_upper(const std::string& upper, const std::vector<std::string>& lowers, int fd);
+Digested pack_upper(const Upper& upper, int fd);
 
 /// Layer archive of what differs in `tree` from `parent`, or of all of it.
 Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare, int fd);

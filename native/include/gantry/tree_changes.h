@@ -29,10 +29,23 @@ struct TreeChange {
 
 using TakeChange = std::function<void(const TreeChange&)>;
 
-/// Walks an overlay's upper folder. `lowers` are its lower folders from the top. With `expand_opaque` each path that an
+/// The folders of one overlay.
+struct Upper {
+  std::string upper;
+  /// From the top.
+  std::vector<std::string> lowers;
+  /// It is mounted with `userxattr`: its marks have other names.
+  bool user_xattr = false;
+};
+
+/// The attribute by which overlayfs marks a folder that hides everything below it.
+constexpr const char* opaque_xattr(bool user_xattr) {
+  return user_xattr ? "user.overlay.opaque" : "trusted.overlay.opaque";
+}
+
+/// Walks an overlay's upper folder. With `expand_opaque` each path that an
 /// opaque folder hides is reported as deleted. Folders come before what they hold, names in byte order.
-void walk_upper(const std::string& upper, const std::vector<std::string>& lowers, bool expand_opaque,
-                const TakeChange& take);
+void walk_upper(const Upper& upper, bool expand_opaque, const TakeChange& take);
 
 /// What two files must share to be taken for the same.
 enum class Compare {
