@@ -63,7 +63,8 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
       id,
       storage.driver,
       room.images.layersOf(image),
-      storage.quota === undefined ? {} : { quota: storage.quota },
+      // Nobody asks for what a container wrote that is removed when it ends.
+      { volatile: hostConfig.autoRemove, ...(storage.quota === undefined ? {} : { quota: storage.quota }) },
     );
     failpoint('container.create.3');
     undo.push('remove the folder', () => room.host.files.removeTree(room.paths.folder(id)));

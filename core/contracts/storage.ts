@@ -9,6 +9,8 @@ export interface CreateSnapshot {
   readonly writable: boolean;
   /** Limit on what may be written, in bytes. Only with the capability `quota`; else the driver refuses with `invalid-parameter`. */
   readonly quota?: number;
+  /** True when nobody needs its content once the machine has stopped: the driver may leave out what keeps it on disk. */
+  readonly volatile?: boolean;
 }
 
 /** A layer archive to apply: an open descriptor positioned at its first byte, read to its end. A file, pipe or socket. The caller keeps and closes it. */

@@ -118,7 +118,12 @@ export class LayerStore implements Layers {
     return orphans;
   }
 
-  async createWritable(containerId: string, driver: string, layers: readonly LayerSource[], { quota }: { quota?: number }): Promise<void> {
+  async createWritable(
+    containerId: string,
+    driver: string,
+    layers: readonly LayerSource[],
+    { quota, volatile = false }: { quota?: number; volatile?: boolean },
+  ): Promise<void> {
     await this.locks.run(containerId, () =>
       this.withStack(driver, layers, undefined, async (open, stack) => {
         const top = stack.at(-1);
@@ -133,6 +138,7 @@ export class LayerStore implements Layers {
           await open.driver.create(snapshot, {
             writable: true,
             parent,
+            volatile,
             ...(quota === undefined ? {} : { quota }),
           });
         } catch (error) {

@@ -92,8 +92,13 @@ export interface Layers {
   /** Snapshots that a driver keeps and nobody has a record of, with their bytes: what a crash left. -1 when a driver cannot tell. */
   orphans(driver: string): Promise<{ snapshot: string; size: number }[]>;
 
-  /** A container's writable layer. Idempotent for one container. `quota` in bytes. */
-  createWritable(containerId: string, driver: string, layers: readonly LayerSource[], options: { quota?: number }): Promise<void>;
+  /** A container's writable layer. Idempotent for one container. `quota` in bytes; `volatile` when it need not outlive a stop of the machine. */
+  createWritable(
+    containerId: string,
+    driver: string,
+    layers: readonly LayerSource[],
+    options: { quota?: number; volatile?: boolean },
+  ): Promise<void>;
   /** What to mount at the container's root; pairs with `releaseWritable`. */
   acquireWritable(containerId: string): Promise<Mount[]>;
   releaseWritable(containerId: string): Promise<void>;

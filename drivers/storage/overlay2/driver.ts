@@ -1,50 +1,50 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { conflict, invalid, notFound } from '@gantry/core/contracts/errors.js';
+import { conflict, invalid, unavailable } from '@gantry/core/contracts/errors.js';
 import type { SnapshotId } from '@gantry/core/contracts/ids.js';
-import { snapshotId } from '@gantry/core/contracts/ids.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Mount } from '@gantry/core/contracts/mount.js';
 import type { AppliedLayer, Change, CreateSnapshot, LayerInput, StorageDriver } from '@gantry/core/contracts/storage.js';
 import { Acquired } from '../acquired.js';
 import { archiveStream } from '../archive-stream.js';
-import { backingName, isErrno, snapshotNames } from '../backing.js';
+import { backingName, snapshotNames } from '../backing.js';
+import type { ProjectQuota } from '../project-quota.js';
 import { type Layout, linkName } from './layout.js';
+import type { OverlayFacts } from './probe.js';
+import { Snapshots } from './snapshots.js';
 
 /** overlayfs takes 500 lower folders; Docker, and so every registry's images, keep to 128. */
 const MAX_LOWERS = 128;
-
-/** What is known of a snapshot without asking the disk again. */
-interface Known {
-  readonly link: string;
-  /** Ids of the snapshots below, from the top. */
-  readonly below: readonly SnapshotId[];
-  readonly writable: boolean;
-}
 
 /**
  * A snapshot is a folder of differences and overlayfs puts them on top of each other. Folders are made with synchronous
  * calls: some ten short ones, which together take less time than one hop through the thread pool.
  */
 export class Overlay2Driver implements StorageDriver {
-  private readonly known = new Map<SnapshotId, Known>();
+  private readonly snapshots: Snapshots;
   private readonly acquired = new Acquired();
+  private readonly boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
   constructor(
     private readonly env: DriverEnv,
     private readonly layout: Layout,
-    /** Options of every mount beside the folders. */
-    private readonly plainOptions: readonly string[],
-  ) {}
+    private readonly facts: OverlayFacts,
+    private readonly quotas: ProjectQuota,
+    /** Of each writable snapshot that asks for none, in bytes. */
+    private readonly defaultQuota: number | undefined,
+  ) {
+    this.snapshots = new Snapshots(layout);
+  }
 
-  async create(id: SnapshotId, { parent, writable, quota }: CreateSnapshot): Promise<void> {
-    if (quota !== undefined) throw invalid('storage driver overlay2 cannot limit the size of a container here: it has no quota');
-    if (this.find(id)) throw conflict(`snapshot ${id} exists`);
-    const below = parent === undefined ? [] : [parent, ...this.get(parent).below];
+  async create(id: SnapshotId, { parent, writable, quota, volatile = false }: CreateSnapshot): Promise<void> {
+    if (this.snapshots.find(id)) throw conflict(`snapshot ${id} exists`);
+    const below = parent === undefined ? [] : [parent, ...this.snapshots.get(parent).below];
     if (below.length > MAX_LOWERS) throw invalid(`max depth exceeded: overlay2 stacks at most ${MAX_LOWERS} layers`);
+    const limit = quota ?? (writable ? this.defaultQuota : undefined);
+    if (limit !== undefined) await this.quotas.require('a limit for the size of a container');
     const link = linkName(id);
     // What is there without `link` was half made or half removed before a crash.
     if (statSync(this.layout.folder(id), { throwIfNoEntry: false })) await this.remove(id);
@@ -54,22 +54,24 @@ export class Overlay2Driver implements StorageDriver {
       mkdirSync(diff);
       this.rootLike(diff, parent);
       if (writable) mkdirSync(this.layout.work(id), 0o700);
-      if (below.length > 0) writeFileSync(this.layout.lower(id), below.map((one) => `l/${this.get(one).link}`).join(':'));
+      if (limit !== undefined) await this.limit(id, writable, limit);
+      if (below.length > 0) writeFileSync(this.layout.lower(id), below.map((one) => `l/${this.snapshots.get(one).link}`).join(':'));
+      const boot = writable && volatile && this.facts.volatile ? this.boot : undefined;
+      if (boot !== undefined) writeFileSync(this.layout.volatile(id), boot);
       rmSync(this.layout.shortLink(link), { force: true });
       symlinkSync(join('..', id, 'diff'), this.layout.shortLink(link));
       writeFileSync(this.layout.link(id), link);
-      this.known.set(id, { link, below, writable });
+      this.snapshots.remember(id, { link, below, writable, ...(boot === undefined ? {} : { boot }) });
     } catch (error) {
       await this.remove(id);
       throw error;
     }
   }
 
-  /** Asks the disk: what somebody took away by hand must not be remembered as there. */
   async exists(id: SnapshotId): Promise<boolean> {
     const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
-    if (isThere(this.layout.link(id)) && isThere(this.layout.diff(id))) return this.find(id) !== undefined;
-    this.known.delete(id);
+    if (isThere(this.layout.link(id)) && isThere(this.layout.diff(id))) return this.snapshots.find(id) !== undefined;
+    this.snapshots.forget(id);
     return false;
   }
 
@@ -78,7 +80,9 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async acquire(id: SnapshotId): Promise<Mount[]> {
-    const mount = this.mountOf(id, this.get(id).writable);
+    const { writable, boot } = this.snapshots.get(id);
+    const mount = this.mountOf(id, writable);
+    if (boot !== undefined) this.renewVolatile(id, boot);
     this.acquired.add(id);
     return [mount];
   }
@@ -88,22 +92,21 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async applyDiff(id: SnapshotId, _parent: SnapshotId | undefined, layer: LayerInput): Promise<AppliedLayer> {
-    this.get(id);
+    this.snapshots.get(id);
     const target = this.layout.diff(id);
     try {
-      return await this.env.host.files.unpack({ target, fd: layer.fd, whiteouts: 'overlay' });
+      return await this.env.host.files.unpack({ target, fd: layer.fd, whiteouts: this.facts.userXattr ? 'overlay-user' : 'overlay' });
     } catch (error) {
       await this.env.host.files.removeTree(target);
       await mkdir(target);
-      this.rootLike(target, this.get(id).below[0]);
+      this.rootLike(target, this.snapshots.get(id).below[0]);
       throw error;
     }
   }
 
   async diff(id: SnapshotId, parent: SnapshotId | undefined): Promise<Readable> {
     const { files } = this.env.host;
-    if (this.isOwnParent(id, parent))
-      return archiveStream(this.env.host, (fd) => files.packUpper({ upper: this.layout.diff(id), lowers: this.lowersOf(id), fd }));
+    if (this.isNative(id, parent)) return archiveStream(this.env.host, (fd) => files.packUpper({ ...this.upperOf(id), fd }));
     return archiveStream(this.env.host, (fd) =>
       this.compared(id, parent, (tree, base) => files.packDiff({ tree, fd, ...(base === undefined ? {} : { parent: base }) })),
     );
@@ -111,20 +114,21 @@ export class Overlay2Driver implements StorageDriver {
 
   async changes(id: SnapshotId, parent: SnapshotId | undefined): Promise<Change[]> {
     const { files } = this.env.host;
-    if (this.isOwnParent(id, parent)) return files.changesUpper({ upper: this.layout.diff(id), lowers: this.lowersOf(id) });
+    if (this.isNative(id, parent)) return files.changesUpper(this.upperOf(id));
     return this.compared(id, parent, (tree, base) => files.changesDiff({ tree, ...(base === undefined ? {} : { parent: base }) }));
   }
 
   async usage(id: SnapshotId): Promise<number> {
-    this.get(id);
+    this.snapshots.get(id);
     return this.env.host.files.treeSize(this.layout.diff(id));
   }
 
   async remove(id: SnapshotId): Promise<void> {
     this.acquired.refuseRemoval(id);
-    this.known.delete(id);
+    this.snapshots.forget(id);
     // First the mark that it is whole, then the rest: cut off anywhere, it is a leftover that the next removal finds.
     rmSync(this.layout.link(id), { force: true });
+    if (statSync(this.layout.quota(id), { throwIfNoEntry: false })) await this.quotas.release(this.layout.diff(id));
     rmSync(this.layout.shortLink(linkName(id)), { force: true });
     await this.env.host.files.removeTree(this.layout.folder(id));
   }
@@ -134,14 +138,14 @@ export class Overlay2Driver implements StorageDriver {
     return [
       ['Backing Filesystem', backingName(type)],
       ['Supports d_type', 'true'],
-      ['Using metacopy', 'false'],
-      ['Native Overlay Diff', 'true'],
-      ['userxattr', 'false'],
+      ['Using metacopy', String(this.facts.metacopy)],
+      ['Native Overlay Diff', String(this.native)],
+      ['userxattr', String(this.facts.userXattr)],
     ];
   }
 
   async metadata(id: SnapshotId): Promise<Record<string, string>> {
-    const { below } = this.get(id);
+    const { below } = this.snapshots.get(id);
     return {
       ...(below.length > 0 ? { LowerDir: this.lowersOf(id).join(':') } : {}),
       MergedDir: this.layout.merged(id),
@@ -159,23 +163,51 @@ export class Overlay2Driver implements StorageDriver {
     chmodSync(diff, like.mode & 0o7777);
   }
 
-  private isOwnParent(id: SnapshotId, parent: SnapshotId | undefined): boolean {
-    return this.get(id).below[0] === parent;
+  /** Whether the upper folder alone is the difference. */
+  private get native(): boolean {
+    return !this.facts.redirects && !this.facts.metacopy;
+  }
+
+  private isNative(id: SnapshotId, parent: SnapshotId | undefined): boolean {
+    return this.snapshots.get(id).below[0] === parent && this.native;
+  }
+
+  private upperOf(id: SnapshotId): { upper: string; lowers: string[]; userXattr: boolean } {
+    return { upper: this.layout.diff(id), lowers: this.lowersOf(id), userXattr: this.facts.userXattr };
+  }
+
+  /** `work` is of the same project: overlayfs moves what it made there into the upper folder, and between projects nothing is moved. */
+  private async limit(id: SnapshotId, writable: boolean, bytes: number): Promise<void> {
+    writeFileSync(this.layout.quota(id), `${bytes}`);
+    const project = await this.quotas.assign([this.layout.diff(id), ...(writable ? [this.layout.work(id)] : [])]);
+    await this.quotas.limit(project, bytes);
+  }
+
+  /** Lets a volatile snapshot be mounted once more, which overlayfs refuses until somebody says that nothing was lost. */
+  private renewVolatile(id: SnapshotId, boot: string): void {
+    if (boot !== this.boot)
+      throw unavailable(`snapshot ${id} was made to be thrown away, and what is left of it since the machine stopped is not whole`);
+    rmSync(this.layout.volatileMark(id), { recursive: true, force: true });
   }
 
   private lowersOf(id: SnapshotId): string[] {
-    return this.get(id).below.map(this.layout.diff);
+    return this.snapshots.get(id).below.map(this.layout.diff);
   }
 
   private mountOf(id: SnapshotId, writable: boolean): Mount {
-    const { below, link } = this.get(id);
-    const lowers = below.map((one) => this.layout.shortLink(this.get(one).link));
+    const { below, link, boot } = this.snapshots.get(id);
+    const lowers = below.map((one) => this.layout.shortLink(this.snapshots.get(one).link));
     // overlayfs wants two folders at least; one alone is seen as it is.
     if (lowers.length === 0) return { type: 'bind', source: this.layout.diff(id), options: ['bind', writable ? 'rw' : 'ro'] };
     const folders = writable
-      ? [`lowerdir=${lowers.join(':')}`, `upperdir=${this.layout.diff(id)}`, `workdir=${this.layout.work(id)}`]
+      ? [
+          `lowerdir=${lowers.join(':')}`,
+          `upperdir=${this.layout.diff(id)}`,
+          `workdir=${this.layout.work(id)}`,
+          ...(boot === undefined ? [] : ['volatile']),
+        ]
       : ['ro', `lowerdir=${[this.layout.shortLink(link), ...lowers].join(':')}`];
-    return { type: 'overlay', source: 'overlay', options: [...folders, ...this.plainOptions] };
+    return { type: 'overlay', source: 'overlay', options: [...folders, ...this.facts.options] };
   }
 
   /** Shows two whole trees to `work`, for a difference that is not between a snapshot and its own parent. */
@@ -198,46 +230,6 @@ export class Overlay2Driver implements StorageDriver {
     } finally {
       await files.unmount(place, true);
       await rmdir(place);
-    }
-  }
-
-  private get(id: SnapshotId): Known {
-    const found = this.find(id);
-    if (!found) throw notFound('snapshot', id);
-    return found;
-  }
-
-  private find(id: SnapshotId): Known | undefined {
-    const remembered = this.known.get(id);
-    if (remembered) return remembered;
-    let link: string;
-    try {
-      link = readFileSync(this.layout.link(id), 'utf8');
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return undefined;
-      throw error;
-    }
-    const known = { link, below: this.readBelow(id), writable: statSync(this.layout.work(id), { throwIfNoEntry: false }) !== undefined };
-    this.known.set(id, known);
-    return known;
-  }
-
-  private readBelow(id: SnapshotId): SnapshotId[] {
-    return (
-      this.readLower(id)
-        .split(':')
-        .filter((one) => one !== '')
-        // l/LINK leads to ../ID/diff.
-        .map((one) => snapshotId(readlinkSync(join(this.layout.root, one)).split('/')[1] ?? ''))
-    );
-  }
-
-  private readLower(id: SnapshotId): string {
-    try {
-      return readFileSync(this.layout.lower(id), 'utf8');
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return '';
-      throw error;
     }
   }
 }

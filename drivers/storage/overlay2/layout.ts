@@ -12,6 +12,8 @@ const LINK_LENGTH = 13;
  *   ID/diff       what the snapshot adds
  *   ID/lower      its lower folders from the top, `l/LINK:l/LINK`; absent without parent
  *   ID/work       overlayfs' own; only of a writable snapshot
+ *   ID/quota      limit in bytes, when it has one
+ *   ID/volatile   the boot in which it was made, when it is not to outlive a stop of the machine
  *   ID/link       LINK. Written last: a folder without it is half made or half removed
  */
 export class Layout {
@@ -22,6 +24,10 @@ export class Layout {
   readonly work = (id: SnapshotId): string => join(this.root, id, 'work');
   readonly merged = (id: SnapshotId): string => join(this.root, id, 'merged');
   readonly lower = (id: SnapshotId): string => join(this.root, id, 'lower');
+  readonly quota = (id: SnapshotId): string => join(this.root, id, 'quota');
+  readonly volatile = (id: SnapshotId): string => join(this.root, id, 'volatile');
+  /** What overlayfs leaves when it was mounted `volatile`, so that nobody takes the rest for whole. */
+  readonly volatileMark = (id: SnapshotId): string => join(this.root, id, 'work', 'work', 'incompat', 'volatile');
   readonly link = (id: SnapshotId): string => join(this.root, id, 'link');
   readonly shortLink = (name: string): string => join(this.root, 'l', name);
   readonly links = (): string => join(this.root, 'l');

@@ -1,19 +1,24 @@
 import { mkdir } from 'node:fs/promises';
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
-import { checkOptions } from '../options.js';
+import { checkOptions, sizeOption } from '../options.js';
+import { ProjectQuota } from '../project-quota.js';
 import { Overlay2Driver } from './driver.js';
 import { Layout } from './layout.js';
-import { plainOptions, probeOverlay } from './probe.js';
+import { overlayFacts, probeOverlay } from './probe.js';
 
 export const overlay2: DriverManifest<'storage'> = {
   kind: 'storage',
   name: 'overlay2',
-  capabilities: ['parallel-apply', 'native-diff'],
+  capabilities: ['parallel-apply', 'native-diff', 'quota'],
   probe: probeOverlay,
   async open(env) {
-    checkOptions('overlay2', env.options, []);
+    checkOptions('overlay2', env.options, ['size']);
+    const facts = await overlayFacts(env);
+    const size = sizeOption('overlay2', env.options, 'size');
     const layout = new Layout(env.root);
     await mkdir(layout.links(), { recursive: true, mode: 0o710 });
-    return new Overlay2Driver(env, layout, plainOptions());
+    const quotas = new ProjectQuota(env);
+    if (size !== undefined) await quotas.require('overlay2.size');
+    return new Overlay2Driver(env, layout, facts, quotas, size);
   },
 };
