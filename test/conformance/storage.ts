@@ -130,8 +130,8 @@ export function storageConformance(driverName: string, under: StorageUnderTest):
       await expect(driver.create(id('a'), { writable: true })).rejects.toMatchObject({ kind: 'conflict' });
       await expect(driver.create(id('b'), { parent: id('ghost'), writable: true })).rejects.toMatchObject({ kind: 'not-found' });
       expect(await driver.exists(id('b'))).toBe(false);
-      for (const call of [driver.acquire(id('ghost')), driver.usage(id('ghost')), driver.changes(id('ghost'), undefined)])
-        await expect(call).rejects.toMatchObject({ kind: 'not-found' });
+      for (const call of [() => driver.acquire(id('ghost')), () => driver.usage(id('ghost')), () => driver.changes(id('ghost'), undefined)])
+        await expect(call()).rejects.toMatchObject({ kind: 'not-found' });
     });
 
     it('forgives the removal of a snapshot that is gone', async () => {
