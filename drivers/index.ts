@@ -1,5 +1,6 @@
 import type { AnyManifest } from '@gantry/core/contracts/manifest.js';
 import { defaultIpam } from './ipam/default/manifest.js';
+import { clusterIpam } from './ipam/cluster/manifest.js';
 import { jsonFileLog } from './log/json-file/manifest.js';
 import { noneLog } from './log/none/manifest.js';
 import { bridgeNetwork } from './network/bridge/manifest.js';
@@ -25,6 +26,7 @@ export const drivers: readonly AnyManifest[] = [
   macvlanNetwork,
   ipvlanNetwork,
   defaultIpam,
+  clusterIpam,
   local,
   jsonFileLog,
   noneLog,

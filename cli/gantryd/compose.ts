@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { container as globalContainer, instanceCachingFactory } from 'tsyringe';
 import { createServer, type ListenOn } from '@gantry/core/api/server.js';
+import { ClusterService } from '@gantry/core/cluster/cluster-service.js';
 import { ContainerService } from '@gantry/core/container/container-service.js';
 import { ExecService } from '@gantry/core/container/exec-service.js';
 import { ContainerRoom } from '@gantry/core/container/room.js';
@@ -58,6 +59,12 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     logCopy: async () => (await registry.get('log', 'json-file')).driver,
     changed: (status, error) => tellOfPlugin(events, status, error),
   });
+  const cluster = await lifecycle.start(
+    'cluster store',
+    async () => settings.clusterStore && ClusterService.open(settings.clusterStore, join(settings.dataRoot, 'cluster'), host.net, log),
+    async (service) => service?.close(),
+  );
+
   const registry: DriverRegistry = await lifecycle.start(
     'drivers',
     () =>
@@ -66,6 +73,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
         execRoot: settings.execRoot,
         instance: settings.instance,
         host,
+        ...(cluster && { cluster }),
         log,
         optionsFor: driverOptions(settings),
       }),
@@ -114,6 +122,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => images.close(),
   );
   await lifecycle.start('volumes', () => volumes.open());
+  if (cluster) networks.useCluster(cluster);
   await lifecycle.start(
     'networks',
     () => networks,

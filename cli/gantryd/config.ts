@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { parseCluster } from '@gantry/core/cluster/cluster-settings.js';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { binFolder } from '@gantry/native/addon.js';
@@ -207,6 +208,7 @@ function fromValues(values: Values): DaemonConfig {
     dnsOptions: list('dns-opts'),
     dnsSearch: list('dns-search'),
     defaultAddressPools: readPools(values.get('default-address-pools')),
+    clusterStore: parseCluster(text('cluster-store'), text('cluster-advertise'), map('cluster-store-opts')),
     defaultRuntime: text('default-runtime', 'native'),
     runtimes,
     logDriver: text('log-driver', 'json-file'),

@@ -44,11 +44,18 @@ export function driverOptions(settings: Settings): (kind: DriverKind, name: stri
         return options;
       }
       case 'network':
-        return { 'ip-forward': String(settings.ipForward) };
+        return { 'ip-forward': String(settings.ipForward), ...clusterOptions(settings, `${name}.`) };
       case 'ipam':
+        if (name === 'cluster') return clusterOptions(settings, 'ipam.');
         return settings.defaultAddressPools.length === 0 ? {} : { 'default-address-pools': JSON.stringify(settings.defaultAddressPools) };
       default:
         return {};
     }
   };
+}
+
+/** Those of the cluster store's options that are one driver's, without what says so. */
+function clusterOptions({ clusterStore }: Settings, prefix: string): Record<string, string> {
+  const options = Object.entries(clusterStore?.driverOptions ?? {});
+  return Object.fromEntries(options.flatMap(([key, value]) => (key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [])));
 }

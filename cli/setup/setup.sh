@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 
 build_packages="build-essential cmake ninja-build pkg-config libseccomp-dev libmnl-dev libisal-dev libzstd-dev libssl-dev rapidjson-dev musl-tools libatomic1 procps"
 trial_packages="docker-registry busybox-static docker.io"
-test_packages="$build_packages $trial_packages runc crun python3-docker libgtest-dev libgmock-dev clang-format clang-tidy nftables iproute2 skopeo umoci podman"
+test_packages="$build_packages $trial_packages runc crun python3-docker libgtest-dev libgmock-dev clang-format clang-tidy nftables iproute2 skopeo umoci podman etcd-server etcd-client"
 want="$build_packages"
 case "${GANTRY_SETUP:-build}" in
   trial) want="$want $trial_packages" ;;

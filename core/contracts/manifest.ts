@@ -1,3 +1,4 @@
+import type { ClusterStore } from './cluster.js';
 import type { Host } from './host.js';
 import type { IpamDriver } from './ipam.js';
 import type { LogDriver } from './log.js';
@@ -39,6 +40,10 @@ export type Capability =
   | 'predefined'
   /** network: an endpoint's link has no end on the host; when it leaves a sandbox that stays, the engine deletes the link there. */
   | 'sandbox-link'
+  /** network: implements GlobalAllocation. */
+  | 'global-allocation'
+  /** network: endpoints reach nothing beyond it; unless it is internal, the engine gives their sandboxes a way out and publishes ports there. */
+  | 'gateway-network'
   /** network: only one network of this driver may exist. */
   | 'single'
   /**
@@ -89,6 +94,8 @@ export interface DriverEnv {
   /** The user's options for this driver (`--storage-opt`, daemon.json), in the driver's own words. */
   readonly options: Readonly<Record<string, string>>;
   readonly host: Host;
+  /** State shared with other engines; absent when this one is alone. */
+  readonly cluster?: ClusterStore;
   readonly log: Logger;
 }
 

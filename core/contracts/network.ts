@@ -60,6 +60,19 @@ export interface PublishedPort {
   readonly hostPort: number;
 }
 
+/** For drivers with the capability `global-allocation`, whose networks are on several hosts. */
+export interface GlobalAllocation {
+  /**
+   * On the host where a network is created, before any `createNetwork`: takes what only one network of all may have, and returns it as
+   * options for the network's record, which every host gives to `createNetwork`.
+   */
+  allocateNetwork(networkId: string, config: CreateNetwork): Promise<Readonly<Record<string, string>>>;
+  /** On the host where it is removed, once no host has it any more. Absent is fine. */
+  freeNetwork(networkId: string): Promise<void>;
+  /** At daemon start: what this host allocated for networks that are not among these is freed. */
+  auditNetworks(known: ReadonlySet<string>): Promise<void>;
+}
+
 /**
  * A network driver in the terms of the container network model: networks, endpoints in them, sandboxes that join.
  * Ids are 64 hex digits given by the network service; every kernel object a driver makes has a name that follows

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EngineError, messageOf, notFound, unavailable } from '../contracts/errors.js';
+import type { ClusterStore } from '../contracts/cluster.js';
 import type { Host } from '../contracts/host.js';
 import type {
   Capability,
@@ -25,6 +26,7 @@ export interface RegistryEnv {
   readonly execRoot: string;
   readonly instance: string;
   readonly host: Host;
+  readonly cluster?: ClusterStore;
   readonly log: Logger;
   /** The user's options for one driver. */
   optionsFor(kind: DriverKind, name: string): Readonly<Record<string, string>>;
@@ -131,6 +133,7 @@ export class DriverRegistry {
       instance: this.env.instance,
       options: this.env.optionsFor(kind, name),
       host: this.env.host,
+      ...(this.env.cluster && { cluster: this.env.cluster }),
       log: this.env.log,
     };
   }

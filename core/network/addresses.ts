@@ -12,6 +12,8 @@ import type { CreateNetworkRequest, IpamConfig, Network } from './networks.js';
 import { nameServers } from './resolv-conf.js';
 
 const GATEWAY_REQUEST = { RequestAddressType: 'com.docker.network.gateway' };
+/** For the network itself, as the gateway is, and so not given back with an endpoint. */
+const AUXILIARY_REQUEST = { RequestAddressType: 'com.docker.network.auxiliary' };
 
 /** What a new network was given; `pools` are those of IPv4, then those of IPv6. */
 export interface Allocation {
@@ -33,8 +35,8 @@ export class Addresses {
   ) {}
 
   /** For each family of the network one pool with its gateway for each part of the request, or one of the driver's choice. All or nothing. */
-  async allocate(request: Pick<CreateNetworkRequest, 'ipam' | 'options' | 'enableIpv4' | 'enableIpv6'>): Promise<Allocation> {
-    const driver = await this.driver(request.ipam.driver);
+  async allocate(request: Pick<CreateNetworkRequest, 'ipam' | 'options' | 'scope' | 'enableIpv4' | 'enableIpv6'>): Promise<Allocation> {
+    const driver = await this.driver(request);
     const undo = new UndoStack(this.log);
     const allocation = {
       ipv4: [] as IpamData[],
@@ -82,7 +84,7 @@ export class Addresses {
     for (const [name, address] of Object.entries(config.auxAddresses)) {
       if (address === bare(gateway)) continue;
       try {
-        leases.push(bare(await driver.requestAddress(poolId, address, {})));
+        leases.push(bare(await driver.requestAddress(poolId, address, AUXILIARY_REQUEST)));
       } catch (error) {
         if (isKind(error, 'invalid-parameter')) throw invalid(`invalid auxiliary address ${name}: ${address}`, error);
         throw error;
@@ -92,7 +94,7 @@ export class Addresses {
   }
 
   async free(record: NetworkRecord): Promise<void> {
-    const driver = await this.driver(record.network.ipam.driver);
+    const driver = await this.driver(record.network);
     for (const [pool, addresses] of Object.entries(record.reserved))
       for (const address of addresses) await driver.releaseAddress(pool, address);
     for (const pool of record.pools) await driver.releasePool(pool);
@@ -100,7 +102,7 @@ export class Addresses {
 
   /** With prefix length; from the first pool of the family that has one, or the one that `address` lies in. */
   async lease({ network, pools }: NetworkRecord, address: string, v6: boolean): Promise<string> {
-    const driver = await this.driver(network.ipam.driver);
+    const driver = await this.driver(network);
     let last: unknown;
     for (const pool of v6 ? pools.slice(network.ipv4.length) : pools.slice(0, network.ipv4.length)) {
       try {
@@ -110,7 +112,8 @@ export class Addresses {
         if (!isKind(error, address ? 'invalid-parameter' : 'unavailable')) break;
       }
     }
-    if (isKind(last, 'unavailable') && !address)
+    // Of a network of several hosts the driver says more: its store may be away.
+    if (isKind(last, 'unavailable') && !address && network.scope === 'local')
       throw new EngineError(
         'unavailable',
         `no available IPv${v6 ? 6 : 4} addresses on this network's address pools: ${network.name} (${network.id})`,
@@ -121,7 +124,7 @@ export class Addresses {
 
   async release({ network, pools }: NetworkRecord, address: string): Promise<void> {
     if (!address) return;
-    const driver = await this.driver(network.ipam.driver);
+    const driver = await this.driver(network);
     for (const pool of pools) {
       // An address belongs to one of the pools; the others do not know it and say so or not.
       try {
@@ -132,9 +135,16 @@ export class Addresses {
     }
   }
 
-  /** Brings drivers that can into line with the records. `leases`: addresses of live endpoints by network id. */
-  async audit(records: readonly NetworkRecord[], leases: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    const byDriver = new Map<string, NetworkRecord[]>([['default', []]]);
+  /**
+   * Brings drivers that can into line with the records. `leases`: addresses of live endpoints by network id. `driver`: the one that
+   * has only what these networks have, even if there is none.
+   */
+  async audit(
+    records: readonly NetworkRecord[],
+    leases: ReadonlyMap<string, readonly string[]>,
+    driver: 'default' | 'cluster',
+  ): Promise<void> {
+    const byDriver = new Map<string, NetworkRecord[]>([[driver, []]]);
     for (const record of records) {
       if (record.pools.length === 0) continue;
       const name = driverName(record.network);
@@ -179,8 +189,8 @@ export class Addresses {
     }
   }
 
-  private async driver(name: string): Promise<IpamDriver> {
-    return (await this.drivers.get('ipam', name || 'default')).driver;
+  private async driver(network: Pick<Network, 'ipam' | 'scope'>): Promise<IpamDriver> {
+    return (await this.drivers.get('ipam', driverName(network))).driver;
   }
 
   /** Where the host's own traffic goes: a network there would cut the host off. `ownBridge`'s routes are left out. */
@@ -194,7 +204,11 @@ export class Addresses {
   }
 }
 
-const driverName = (network: Network): string => network.ipam.driver || 'default';
+/** The default driver has its pools on this host; what it is for one host, `cluster` is for networks of several. */
+function driverName({ ipam, scope }: Pick<Network, 'ipam' | 'scope'>): string {
+  const name = ipam.driver || 'default';
+  return name === 'default' && scope === 'global' ? 'cluster' : name;
+}
 
 function contains(pool: string, address: string): boolean {
   const [base = '', prefix = ''] = pool.split('/');

@@ -1,6 +1,8 @@
-import type { NetworkDriver } from '../contracts/network.js';
+import { unavailable } from '../contracts/errors.js';
+import type { GlobalAllocation, NetworkDriver } from '../contracts/network.js';
 import { failpoint } from '../state/failpoint.js';
 import { UndoStack } from '../state/undo.js';
+import type { GlobalNetworks } from './global-networks.js';
 import { driverConfig, type NetworkRoom } from './network-room.js';
 import type { NetworkRecord } from './network-store.js';
 import type { Network } from './networks.js';
@@ -11,13 +13,20 @@ export async function make(room: NetworkRoom, network: Network, driver: NetworkD
   try {
     const needsAddresses = network.driver !== 'host' && network.driver !== 'null';
     const allocation = needsAddresses ? await room.addresses.allocate(network) : { ipv4: [], ipv6: [], pools: [], reserved: {} };
-    const whole = { ...network, ipv4: allocation.ipv4, ipv6: allocation.ipv6 };
-    const record: NetworkRecord = { network: whole, pools: allocation.pools, reserved: allocation.reserved };
+    let whole: Network = { ...network, ipv4: allocation.ipv4, ipv6: allocation.ipv6 };
+    let record: NetworkRecord = { network: whole, pools: allocation.pools, reserved: allocation.reserved };
     undo.push('free the addresses', () => room.addresses.free(record));
     failpoint('network.create.allocated');
-    undo.push('delete the network', () => driver.deleteNetwork(whole.id));
+    const global = globalPartOf(driver, network);
+    if (global) {
+      undo.push('free what only one network may have', () => global.freeNetwork(whole.id));
+      whole = { ...whole, options: await global.allocateNetwork(whole.id, driverConfig(whole)) };
+      record = { ...record, network: whole };
+    }
+    undo.push('delete the network', () => driver.deleteNetwork(network.id));
     await driver.createNetwork(whole.id, driverConfig(whole));
     failpoint('network.create.made');
+    if (network.scope === 'global') await globalOf(room).add(record);
     room.store.saveNetwork(record);
     room.networks.set(whole.id, record);
     room.names.putNetwork(whole);
@@ -32,10 +41,23 @@ export async function make(room: NetworkRoom, network: Network, driver: NetworkD
 export async function unmake(room: NetworkRoom, record: NetworkRecord): Promise<void> {
   const { network } = record;
   const { driver } = await room.drivers.get('network', network.driver);
+  // First: what nobody can join any more can be taken apart, and what a crash leaves of it is found by the next audit.
+  if (network.scope === 'global') await globalOf(room).remove(record);
   await driver.deleteNetwork(network.id);
   failpoint('network.remove.deleted');
+  await globalPartOf(driver, network)?.freeNetwork(network.id);
   await room.addresses.free(record);
   room.store.removeNetwork(network.id);
   room.networks.delete(network.id);
   room.names.dropNetwork(network.id);
+}
+
+/** Networks of a global driver are in the cluster's store; without one such a driver does not open. */
+function globalOf({ global }: NetworkRoom): GlobalNetworks {
+  if (!global) throw unavailable('networks of several hosts need a cluster store');
+  return global;
+}
+
+function globalPartOf(driver: NetworkDriver, { scope }: Network): GlobalAllocation | undefined {
+  return scope === 'global' && 'allocateNetwork' in driver ? (driver as NetworkDriver & GlobalAllocation) : undefined;
 }

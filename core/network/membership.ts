@@ -81,6 +81,11 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
     failpoint('network.join.configured');
     endpoint = await publish(room, open, network, sandbox, endpoint, request);
     room.store.saveEndpoint(endpoint, undefined);
+    if (network.scope === 'global') {
+      const announced = endpoint;
+      undo.push('take the announcement back', () => room.global?.withdraw(announced));
+      await room.global?.announce(announced);
+    }
     serveNames(room, sandbox, network, open);
     room.names.putEndpoint(namedEndpoint(endpoint));
     await room.names.settled();
@@ -135,6 +140,7 @@ export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: End
     if (open.has('sandbox-link')) await deleteSandboxLink(room, sandbox, [endpoint.interfaceName]);
     await driver.deleteEndpoint(networkId, endpointId);
     failpoint('network.leave.deleted');
+    if (record.network.scope === 'global') room.global?.withdraw(endpoint);
     await room.addresses.release(record, ipAddress);
     await room.addresses.release(record, globalIpv6Address);
   }

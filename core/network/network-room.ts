@@ -10,6 +10,7 @@ import type { Events } from '../system/system.js';
 import { Addresses } from './addresses.js';
 import { isUserDefined } from './endpoint.js';
 import { HostResolvers } from './host-resolvers.js';
+import type { GlobalNetworks } from './global-networks.js';
 import type { HostsEntry } from './name-files.js';
 import type { NamedEndpoint } from './name-records.js';
 import { NameServer } from './name-server.js';
@@ -27,6 +28,8 @@ export class NetworkRoom {
   readonly addresses: Addresses;
   /** The daemon stops: nobody is waited for any more. */
   closed = false;
+  /** Networks shared with other engines; `undefined` while this one is alone. */
+  global: GlobalNetworks | undefined;
   /** Where the files of the namespaces are. */
   readonly folder: string;
 
@@ -77,6 +80,16 @@ export class NetworkRoom {
 
   usedNetworks(): Set<string> {
     return new Set([...this.sandboxes.values()].flatMap(({ endpoints }) => endpoints.map(({ state }) => state.networkId)));
+  }
+
+  /** The addresses of live endpoints by network. */
+  leases(): Map<string, string[]> {
+    const leases = new Map<string, string[]>();
+    for (const sandbox of this.sandboxes.values())
+      for (const { state } of sandbox.endpoints)
+        for (const address of [state.ipAddress, state.globalIpv6Address])
+          if (address) leases.set(state.networkId, [...(leases.get(state.networkId) ?? []), address]);
+    return leases;
   }
 
   view(network: Network): NetworkView {

@@ -1,4 +1,5 @@
 import { inject, injectable } from 'tsyringe';
+import type { ClusterStore } from '../contracts/cluster.js';
 import { conflict, EngineError, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
 import { newId } from '../contracts/ids.js';
@@ -10,6 +11,7 @@ import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
 import { checkJoin, dnsNamesOf } from './endpoint.js';
+import { GlobalNetworks } from './global-networks.js';
 import { make, unmake } from './making.js';
 import { putIn, takeOut } from './membership.js';
 import { hostsFile, parseExtraHost, resolvConfFile } from './name-files.js';
@@ -54,6 +56,11 @@ export class NetworkService implements Networks {
     @inject(Tokens.Events) events: Events,
   ) {
     this.room = new NetworkRoom(settings, log, host, db, drivers, events);
+  }
+
+  /** Before {@link restore}: networks of several hosts are in this store. */
+  useCluster(store: ClusterStore): void {
+    this.room.global = new GlobalNetworks(this.room, store);
   }
 
   async create(request: CreateNetworkRequest): Promise<{ id: string; warning: string }> {
@@ -238,6 +245,7 @@ export class NetworkService implements Networks {
         const renamed = { ...endpoint, containerName: name, state: { ...endpoint.state, dnsNames: dnsNamesOf(network, request) } };
         this.room.store.saveEndpoint(renamed, undefined);
         this.room.names.putEndpoint(namedEndpoint(renamed));
+        if (network.scope === 'global') this.room.global?.announceAgain(renamed);
         sandbox.replace(renamed);
       }
       await this.room.names.settled();
@@ -268,6 +276,7 @@ export class NetworkService implements Networks {
   /** Sandboxes, links, rules and names stay for the containers and for the next daemon. */
   async close(): Promise<void> {
     this.room.closed = true;
+    this.room.global?.stop();
     await this.room.names.close();
   }
 

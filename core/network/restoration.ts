@@ -33,12 +33,8 @@ export async function restore(room: NetworkRoom, liveContainers: ReadonlySet<str
   for (const sandbox of room.sandboxes.values()) sandbox.endpoints.sort((a, b) => a.order - b.order);
 
   // Before anything new is allocated: a crash may have left pools that no record knows.
-  const leases = new Map<string, string[]>();
-  for (const sandbox of room.sandboxes.values())
-    for (const { state } of sandbox.endpoints)
-      for (const address of [state.ipAddress, state.globalIpv6Address])
-        if (address) leases.set(state.networkId, [...(leases.get(state.networkId) ?? []), address]);
-  await room.addresses.audit([...room.networks.values()], leases);
+  const local = [...room.networks.values()].filter(({ network }) => network.scope !== 'global');
+  await room.addresses.audit(local, room.leases(), 'default');
   await ensurePredefined(room);
   for (const record of room.networks.values()) await bringBack(room, record);
   for (const sandbox of room.sandboxes.values()) await bringBackEndpoints(room, sandbox);
@@ -50,6 +46,8 @@ export async function restore(room: NetworkRoom, liveContainers: ReadonlySet<str
   );
   // A sandbox that has no names yet is no reason for the daemon not to start: the name server is tried again.
   await room.names.adopt().catch((error: unknown) => room.log.error('the name server is away', { error: messageOf(error) }));
+
+  room.global?.start();
 
   for (const { containerId } of room.store.sandboxes()) if (!room.sandboxes.has(containerId)) room.store.removeSandbox(containerId);
   const kept = new Set([...room.sandboxes.values()].map(({ path }) => path));

@@ -1,3 +1,4 @@
+import type { ClusterSettings } from '../cluster/cluster-settings.js';
 import type { Ulimit } from '../container/container.js';
 
 /** The daemon's configuration after flags, daemon.json and defaults were merged. Read-only; one for each daemon. */
@@ -35,6 +36,8 @@ export interface Settings {
   readonly dnsOptions: readonly string[];
   readonly dnsSearch: readonly string[];
   readonly defaultAddressPools: readonly { base: string; size: number }[];
+  /** `undefined` for an engine that is alone. */
+  readonly clusterStore: ClusterSettings | undefined;
   readonly defaultRuntime: string;
   readonly runtimes: Readonly<Record<string, { path: string; args: readonly string[] }>>;
   readonly logDriver: string;

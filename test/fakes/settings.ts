@@ -29,6 +29,7 @@ export const testSettings = (own: Partial<Settings>): Settings => ({
   dnsOptions: [],
   dnsSearch: [],
   defaultAddressPools: [],
+  clusterStore: undefined,
   defaultRuntime: 'native',
   runtimes: {},
   logDriver: 'json-file',

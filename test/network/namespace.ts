@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 const MARK = 'GANTRY_TEST_NAMESPACE';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+const SLOWNESS = Number(process.env['GANTRY_SLOW'] ?? 1);
+
 const TOOLS = ['unshare', 'nsenter', 'ip', 'nft', 'bash', 'timeout'];
 
 /** Why these tests cannot run here, if they cannot. */
@@ -29,17 +31,18 @@ export function inOwnNamespace(file: string, body: () => void): void {
       'passes',
       () => {
         const command = 'ip link set lo up && exec "$0" "$@"';
-        const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts', fileURLToPath(file)];
+        const flags = (process.env['GANTRY_VITEST_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '');
+        const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts', ...flags, fileURLToPath(file)];
         const child = spawnSync('unshare', ['--net', 'sh', '-c', command, process.execPath, ...args], {
           cwd: root,
           encoding: 'utf8',
-          timeout: 240_000,
+          timeout: 240_000 * SLOWNESS,
           env: { ...process.env, [MARK]: '1', FORCE_COLOR: '0' },
         });
         if (child.status !== 0) console.log(`${child.stdout}\n${child.stderr}`);
         expect(child.status).toBe(0);
       },
-      250_000,
+      250_000 * SLOWNESS,
     );
     if (reason) console.log(`skipped ${file}: ${reason}`);
   });

@@ -9,4 +9,4 @@ if [ $# -eq 0 ]; then
 fi
 VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3" exec test/vm/run-in-vm \
   -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -e TMPDIR=/var/tmp -- \
-  sh -c 'cp -a /usr/sbin/docker-registry /usr/bin 2>/dev/null; export PATH="'"$PWD"'/node_modules/.bin:$PATH"; exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts --configLoader runner --cache=false --fsModuleCache=false "$@"' sh "$@"
+  sh -c 'export GANTRY_VITEST_FLAGS="--configLoader runner --cache=false --fsModuleCache=false"; cp -a /usr/sbin/docker-registry /usr/bin 2>/dev/null; export PATH="'"$PWD"'/node_modules/.bin:$PATH"; exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts $GANTRY_VITEST_FLAGS "$@"' sh "$@"

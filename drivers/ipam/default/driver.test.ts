@@ -7,7 +7,7 @@ import type { PoolRequest } from '@gantry/core/contracts/ipam.js';
 import { DefaultIpam, dockerPools } from './driver.js';
 import { LeaseStore } from './lease-store.js';
 import { parsePools } from './manifest.js';
-import { formatAddress, parseAddress, parseRange } from './ranges.js';
+import { formatAddress, parseAddress, parseRange } from '../ranges.js';
 
 const request = (own: Partial<PoolRequest> = {}): PoolRequest => ({ addressSpace: '', options: {}, v6: false, avoid: [], ...own });
 

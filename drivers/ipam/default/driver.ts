@@ -1,19 +1,14 @@
-import { EngineError, invalid, unavailable } from '@gantry/core/contracts/errors.js';
+import { EngineError, invalid } from '@gantry/core/contracts/errors.js';
 import type { IpamDriver, LeaseAudit, Pool, PoolRequest } from '@gantry/core/contracts/ipam.js';
 import type { LeaseStore } from './lease-store.js';
-import { AddressPool } from './pool.js';
-import { formatRange, overlaps, parseAddress, parseRange, type Range, rangeAt } from './ranges.js';
+import { AddressPool } from '../address-pool.js';
+import { type DefaultPool, choosePool } from '../choose-pool.js';
+import { formatRange, parseAddress, parseRange } from '../ranges.js';
 
 const LOCAL = 'LocalDefault';
 const GLOBAL = 'GlobalDefault';
 const ADDRESS_TYPE = 'RequestAddressType';
 const GATEWAY = 'com.docker.network.gateway';
-
-/** Blocks to cut pools from, each `base` into pools of prefix length `size`. */
-export interface DefaultPool {
-  readonly base: Range;
-  readonly size: number;
-}
 
 /** Docker's choice: fifteen networks of 65534 addresses, then sixteen of 4094. */
 export const dockerPools: readonly DefaultPool[] = [
@@ -47,7 +42,8 @@ export class DefaultIpam implements IpamDriver, LeaseAudit {
     if (unknown !== undefined) throw invalid(`unknown option of the default IPAM driver: ${unknown}`);
     const space = request.addressSpace || LOCAL;
     if (space !== LOCAL && space !== GLOBAL) throw invalid(`unknown address space: ${space}`);
-    const pool = new AddressPool(space, ...this.chooseRange(space, request));
+    const taken = [...this.pools.values()].filter((pool) => pool.addressSpace === space).map((pool) => pool.range);
+    const pool = new AddressPool(space, ...choosePool(request, taken, this.defaults));
     this.store.addPool(pool.id);
     this.pools.set(pool.id, pool);
     return { poolId: pool.id, pool: formatRange(pool.range), data: {} };
@@ -102,36 +98,4 @@ export class DefaultIpam implements IpamDriver, LeaseAudit {
   async close(): Promise<void> {
     this.store.close();
   }
-
-  private chooseRange(space: string, request: PoolRequest): [Range, Range | undefined] {
-    const taken = [...this.pools.values()].filter((pool) => pool.addressSpace === space).map((pool) => pool.range);
-    if (request.pool !== undefined && request.pool !== '') {
-      const range = parseRange(request.pool);
-      if (range.v6 !== request.v6) throw invalid(`pool ${request.pool} is of the other address family`);
-      if (taken.some((other) => overlaps(range, other)))
-        throw new EngineError('forbidden', 'invalid pool request: Pool overlaps with other one on this address space');
-      return [range, request.subPool ? subRange(range, request.subPool) : undefined];
-    }
-    if (request.subPool) throw invalid('a sub-pool needs a pool');
-    const avoid = request.avoid.map(parseRange);
-    for (const { base, size } of this.defaults) {
-      if (base.v6 !== request.v6) continue;
-      const step = 1n << BigInt((base.v6 ? 128 : 32) - size);
-      for (let first = base.first; first <= base.last; first += step) {
-        const range = rangeAt(base.v6, first, size);
-        const blocker = [...taken, ...avoid].find((other) => overlaps(range, other));
-        if (!blocker) return [range, undefined];
-        // A block larger than the candidate covers many of them: goes on behind it.
-        if (blocker.last > range.last) first = rangeAt(base.v6, blocker.last, size).first;
-      }
-    }
-    throw unavailable('all predefined address pools have been fully subnetted');
-  }
-}
-
-function subRange(range: Range, text: string): Range {
-  const sub = parseRange(text);
-  if (sub.v6 !== range.v6 || sub.first < range.first || sub.last > range.last)
-    throw invalid(`sub-pool ${text} is not within pool ${formatRange(range)}`);
-  return sub;
 }

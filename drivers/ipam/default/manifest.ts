@@ -3,9 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
-import { DefaultIpam, type DefaultPool, dockerPools } from './driver.js';
+import type { DefaultPool } from '../choose-pool.js';
+import { DefaultIpam, dockerPools } from './driver.js';
 import { LeaseStore } from './lease-store.js';
-import { parseRange } from './ranges.js';
+import { parseRange } from '../ranges.js';
 
 /**
  * Option `default-address-pools`: JSON as in daemon.json, `[{"base":"10.10.0.0/16","size":24}]`; what networks without a

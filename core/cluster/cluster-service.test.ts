@@ -1,0 +1,187 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { host } from '@gantry/native/index.js';
+import { Etcd, whyNoEtcd } from '@gantry/test/cluster/etcd.js';
+import { silentLog } from '@gantry/test/fakes/settings.js';
+import { ClusterService } from './cluster-service.js';
+import { parseCluster } from './cluster-settings.js';
+
+const reason = whyNoEtcd();
+if (reason) console.log(`skipped the tests of the cluster store: ${reason}`);
+
+async function eventually(check: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    if (await check()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`did not happen in time: ${what}`);
+}
+
+describe.skipIf(reason)('the cluster store', () => {
+  let folder: string;
+  let etcd: Etcd;
+  let open: ClusterService[] = [];
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'gantry-cluster-'));
+    etcd = await Etcd.start();
+    open = [];
+  });
+
+  afterEach(async () => {
+    for (const service of open) await service.close();
+    await etcd.destroy();
+    rmSync(folder, { recursive: true });
+  });
+
+  const quick = { 'discovery.heartbeat': '1', 'discovery.ttl': '3' };
+
+  const join_ = async (
+    name: string,
+    address: string,
+    options: Record<string, string> = quick,
+    store = etcd.url,
+  ): Promise<ClusterService> => {
+    const settings = parseCluster(store, address, options);
+    if (!settings) throw new Error('no settings');
+    const service = await ClusterService.open(settings, join(folder, name), host.net, silentLog);
+    open.push(service);
+    return service;
+  };
+
+  const ready = async (name: string, address: string): Promise<ClusterService> => {
+    const service = await join_(name, address);
+    await eventually(() => service.entries('members/').has(`members/${address}`), `${name} is announced`);
+    return service;
+  };
+
+  it('changes several keys at once or none', async () => {
+    const one = await ready('one', '192.0.2.1');
+    expect(await one.commit([{ key: 'a', is: 'absent' }], [{ op: 'put', key: 'a', value: '1' }])).toBe(true);
+    expect(await one.commit([{ key: 'a', is: 'absent' }], [{ op: 'put', key: 'b', value: '1' }])).toBe(false);
+    expect(await one.get('b')).toBeUndefined();
+    const { revision } = (await one.get('a')) ?? { revision: '' };
+    expect(await one.commit([{ key: 'a', revision }], [{ op: 'put', key: 'a', value: '2' }])).toBe(true);
+    expect(await one.commit([{ key: 'a', revision }], [{ op: 'put', key: 'a', value: '3' }])).toBe(false);
+    expect(await one.commit([{ prefix: 'c/', is: 'empty' }], [{ op: 'put', key: 'c/1', value: '' }])).toBe(true);
+    expect(await one.commit([{ prefix: 'c/', is: 'empty' }], [{ op: 'put', key: 'c/2', value: '' }])).toBe(false);
+    expect([...(await one.list('c/')).keys()]).toEqual(['c/1']);
+    expect(await one.commit([], [{ op: 'delete', key: 'c/1' }])).toBe(true);
+    expect((await one.list('')).has('c/1')).toBe(false);
+  });
+
+  it('tells each engine what others announce, and that it is gone', async () => {
+    const [one, two] = [await ready('one', '192.0.2.1'), await ready('two', '192.0.2.2')];
+    const seen: string[] = [];
+    two.observe('x/', (changes) => seen.push(...changes.map(({ key, value }) => `${key}=${value ?? 'gone'}`)));
+    await one.announce('x/1', { word: 'hello' });
+    await eventually(() => seen.length === 1, 'the other one hears');
+    expect(JSON.parse(seen[0]?.slice('x/1='.length) ?? '')).toEqual({ word: 'hello', member: one.member });
+    await expect(two.announce('x/1', {})).rejects.toMatchObject({ kind: 'conflict' });
+    one.withdraw('x/1');
+    await eventually(() => seen.includes('x/1=gone'), 'the other one hears again');
+    await two.announce('x/1', {});
+    await expect(one.announce('x/2', {}, [{ key: 'absent', is: 'present' }])).rejects.toMatchObject({ kind: 'not-found' });
+  });
+
+  it('forgets an engine that died, and not one that only stopped while containers go on', async () => {
+    const [one, two] = [await ready('one', '192.0.2.1'), await ready('two', '192.0.2.2')];
+    await one.announce('x/1', {});
+    await one.close();
+    await new Promise((resolve) => setTimeout(resolve, 4500));
+    expect([...two.entries('x/').keys()]).toEqual(['x/1']);
+    // The next life announces what is still there, and the rest goes.
+    const again = await ready('one', '192.0.2.1');
+    expect(again.member).toBe(one.member);
+    again.announceAgain('x/2', {});
+    again.settle();
+    await eventually(() => [...two.entries('x/').keys()].join() === 'x/2', 'the new state is known');
+    again.withdraw('x/2');
+    await eventually(() => two.entries('x/').size === 0, 'nothing is left');
+    await again.close();
+    await eventually(() => !two.entries('members/').has('members/192.0.2.1'), 'the member is gone');
+  });
+
+  it('lets nobody take an address that another engine has', async () => {
+    const one = await ready('one', '192.0.2.1');
+    const thief = await join_('thief', '192.0.2.1');
+    await thief.whenKnown();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(JSON.parse(thief.entries('members/').get('members/192.0.2.1') ?? '')).toMatchObject({ member: one.member });
+  });
+
+  it('says clearly that the store is away, hanging or dead, and goes on when it is back', async () => {
+    const [one, two] = [await ready('one', '192.0.2.1'), await ready('two', '192.0.2.2')];
+    await one.announce('x/1', {});
+    await etcd.kill('SIGSTOP');
+    await expect(one.announce('x/2', {})).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: expect.stringContaining(`cluster store ${etcd.url} does not answer`),
+    });
+    await etcd.kill();
+    await expect(one.get('x')).rejects.toMatchObject({ kind: 'unavailable', message: /ECONNREFUSED/ });
+    one.withdraw('x/1');
+    two.announceAgain('x/3', {});
+    expect([...one.entries('x/').keys()]).toEqual(['x/1']);
+    await etcd.up();
+    await eventually(() => [...one.entries('x/').keys()].join() === 'x/3', 'both states are one again');
+    await eventually(() => one.connected && two.connected, 'both are connected');
+    await one.announce('x/4', {});
+    await eventually(() => two.entries('x/').has('x/4'), 'changes are followed again');
+  });
+
+  it('announces everything again when its lease was lost', async () => {
+    const one = await ready('one', '192.0.2.1');
+    await one.announce('x/1', {});
+    for (const id of etcd.ctl('lease', 'list').stdout.split('\n').slice(1)) if (id !== '') etcd.ctl('lease', 'revoke', id);
+    await eventually(() => etcd.keys('/test/x').length === 1 && one.entries('x/').size === 1, 'it is there again');
+  });
+
+  it('reads all again when the store has compacted what it missed', async () => {
+    const [one, two] = [await ready('one', '192.0.2.1'), await ready('two', '192.0.2.2')];
+    await one.commit([], [{ op: 'put', key: 'y/1', value: '' }]);
+    await eventually(() => two.entries('y/').size === 1, 'the first is known');
+    await etcd.kill();
+    await etcd.up();
+    etcd.ctl('del', '/test/y/1');
+    etcd.ctl('put', '/test/y/2', 'z');
+    const { stdout } = etcd.ctl('endpoint', 'status', '--write-out=json');
+    const [{ Status }] = JSON.parse(stdout) as [{ Status: { header: { revision: number } } }];
+    etcd.ctl('compact', String(Status.header.revision));
+    await eventually(() => [...two.entries('y/').keys()].join() === 'y/2', 'the state is the store’s');
+  });
+
+  it('asks another member of the store when one does not answer', async () => {
+    const silent = new Set<Socket>();
+    const deaf = createServer((socket) => silent.add(socket)).listen(0, '127.0.0.1');
+    await once(deaf, 'listening');
+    const { port } = deaf.address() as { port: number };
+    const one = await join_('one', '192.0.2.1', quick, `etcd://127.0.0.1:${port},${etcd.endpoint}/test`);
+    await eventually(() => one.connected, 'it is connected');
+    await one.commit([], [{ op: 'put', key: 'a', value: '1' }]);
+    for (const socket of silent) socket.destroy();
+    deaf.close();
+  });
+
+  it('has a user and a password where the store asks for them', async () => {
+    for (const command of ['user add root:secret', 'user grant-role root root', 'auth enable']) etcd.ctl(...command.split(' '));
+    writeFileSync(join(folder, 'password'), 'secret\n', { mode: 0o600 });
+    writeFileSync(join(folder, 'wrong'), 'guess\n');
+    const user = { ...quick, 'kv.username': 'root', 'kv.passwordfile': join(folder, 'password') };
+    const one = await join_('one', '192.0.2.1', user);
+    await eventually(() => one.entries('members/').size === 1, 'it is a member');
+    await one.commit([], [{ op: 'put', key: 'a', value: '1' }]);
+    const stranger = await join_('stranger', '192.0.2.9');
+    await expect(stranger.get('a')).rejects.toMatchObject({ kind: 'forbidden', message: /refuses this engine/ });
+    const liar = await join_('liar', '192.0.2.8', { ...user, 'kv.passwordfile': join(folder, 'wrong') });
+    await expect(liar.get('a')).rejects.toMatchObject({ kind: 'forbidden' });
+    // A member that came back knows no token of before.
+    await etcd.kill();
+    await etcd.up();
+    await eventually(async () => (await one.get('a').catch(() => undefined))?.value === '1', 'a new token was asked for');
+  });
+});

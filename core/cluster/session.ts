@@ -1,0 +1,231 @@
+import type { Announcement, ClusterCondition } from '../contracts/cluster.js';
+import { conflict, EngineError, isKind, messageOf, unavailable } from '../contracts/errors.js';
+import type { Logger } from '../contracts/manifest.js';
+import { KeyedLock } from '../state/keyed-lock.js';
+import { compareOf } from './commit.js';
+import { type EtcdClient, EtcdError } from './etcd-client.js';
+import { absent, decode, leasedBy, put, read, remove, type TxnAnswer, unchanged } from './etcd-wire.js';
+
+const RETRY_MS = 1000;
+
+interface Wanted {
+  readonly text: string;
+  /** The lease under which the store has it; '' when that is to be done yet. */
+  lease: string;
+}
+
+/** Where the lease of this life is written down, for the next one to end. */
+export interface LeaseFile {
+  read(): string;
+  write(lease: string): void;
+}
+
+/**
+ * What this engine has announced, held by a lease that it renews. A lease that ran out, since the engine slept or was cut off, is
+ * replaced by a new one and everything is announced again.
+ */
+export class Session {
+  private readonly wanted = new Map<string, Wanted>();
+  /** Keys to take away when the store can be reached. */
+  private readonly unwanted = new Set<string>();
+  private lease = '';
+  private former = '';
+  private mayEndFormer = false;
+  /** A key is put and removed in the order in which that was wished. */
+  private readonly locks = new KeyedLock();
+  private closed = false;
+  private running: Promise<void> | undefined;
+  private wake = (): void => undefined;
+
+  constructor(
+    private readonly client: EtcdClient,
+    private readonly prefix: string,
+    private readonly member: string,
+    private readonly times: { readonly heartbeatMs: number; readonly ttlSeconds: number },
+    private readonly file: LeaseFile,
+    private readonly log: Logger,
+    /** The lease could not be renewed: what is known may be old. */
+    private readonly onSilence: () => void,
+  ) {}
+
+  open(): void {
+    this.former = this.file.read();
+    this.running = this.run();
+  }
+
+  /**
+   * `stays`: containers go on without this engine, so what was announced stays for that many seconds; else it ends now. The store may be
+   * away; then the lease runs out by itself.
+   */
+  async close(staySeconds: number): Promise<void> {
+    this.closed = true;
+    this.wake();
+    await this.running;
+    if (this.lease === '') return;
+    try {
+      if (staySeconds === 0) await this.client.call('/v3/lease/revoke', { ID: this.lease });
+      else await this.extend(staySeconds);
+    } catch (error) {
+      this.log.warn('leaving the cluster store failed; what was announced ends with its lease', { error: messageOf(error) });
+    }
+  }
+
+  async announce(key: string, value: Announcement, conditions: readonly ClusterCondition[]): Promise<void> {
+    if (this.lease === '') throw unavailable('the cluster store does not answer: this engine has no lease there');
+    const entry = { text: this.textOf(value), lease: '' };
+    this.unwanted.delete(key);
+    try {
+      await this.locks.run(key, () => this.put(key, entry, conditions));
+    } catch (error) {
+      // Without an answer it may have been done.
+      if (isKind(error, 'unavailable') && !this.wanted.has(key)) this.unwanted.add(key);
+      throw error;
+    }
+    this.wanted.set(key, entry);
+  }
+
+  announceAgain(key: string, value: Announcement): void {
+    this.unwanted.delete(key);
+    this.wanted.set(key, { text: this.textOf(value), lease: '' });
+    this.wake();
+  }
+
+  withdraw(key: string): void {
+    this.wanted.delete(key);
+    this.unwanted.add(key);
+    this.wake();
+  }
+
+  endFormer(): void {
+    this.mayEndFormer = true;
+    this.wake();
+  }
+
+  get announced(): readonly string[] {
+    return [...this.wanted.keys()];
+  }
+
+  private async run(): Promise<void> {
+    let renewed = 0;
+    while (!this.closed) {
+      let pause = this.times.heartbeatMs;
+      try {
+        if (this.lease === '') {
+          await this.begin();
+          renewed = Date.now();
+        } else if (Date.now() - renewed >= this.times.heartbeatMs * 0.9) {
+          await this.renew();
+          renewed = Date.now();
+        }
+        await this.putRest();
+        await this.removeRest();
+        if (this.mayEndFormer && this.former !== '' && this.former !== this.lease) await this.revoke(this.former);
+        pause = Math.max(50, renewed + this.times.heartbeatMs - Date.now());
+      } catch (error) {
+        this.log.warn('telling the cluster store that this engine lives failed', { error: messageOf(error) });
+        this.onSilence();
+        pause = Math.min(RETRY_MS, this.times.heartbeatMs);
+      }
+      if (this.closed) break;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.wake = resolve;
+      const timer = setTimeout(resolve, pause);
+      await promise;
+      clearTimeout(timer);
+    }
+  }
+
+  private async begin(): Promise<void> {
+    const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(this.times.ttlSeconds) });
+    this.file.write(ID);
+    this.lease = ID;
+  }
+
+  private async renew(): Promise<void> {
+    const { result } = await this.client.call<{ result?: { TTL?: string } }>('/v3/lease/keepalive', { ID: this.lease });
+    if (Number(result?.TTL ?? 0) > 0) return;
+    this.log.warn('this engine was away from the cluster store for too long; announcing everything again', { keys: this.wanted.size });
+    await this.begin();
+  }
+
+  /** Brings to the store what it does not have under the present lease. */
+  private async putRest(): Promise<void> {
+    for (const [key, entry] of this.wanted) {
+      if (entry.lease === this.lease) continue;
+      try {
+        await this.locks.run(key, () => this.put(key, entry, []));
+      } catch (error) {
+        if (!isKind(error, 'conflict')) throw error;
+        this.log.error('another engine has taken what this one announced', { key, error: messageOf(error) });
+      }
+    }
+  }
+
+  private async removeRest(): Promise<void> {
+    for (const key of this.unwanted)
+      await this.locks.run(key, async () => {
+        // Announced anew meanwhile.
+        if (!this.unwanted.has(key)) return;
+        const path = this.prefix + key;
+        await this.client.call('/v3/kv/txn', { compare: [leasedBy(path, this.lease)], success: [remove(path)], failure: [] });
+        this.unwanted.delete(key);
+      });
+  }
+
+  private async revoke(lease: string): Promise<void> {
+    try {
+      await this.client.call('/v3/lease/revoke', { ID: lease });
+    } catch (error) {
+      if (!(error instanceof EtcdError) || !error.notFound) throw error;
+    }
+    this.former = '';
+  }
+
+  /** Absent, or this engine's own: anybody else's is a conflict. */
+  private async put(key: string, entry: Wanted, conditions: readonly ClusterCondition[]): Promise<void> {
+    const path = this.prefix + key;
+    const { lease } = this;
+    const more = conditions.map((condition) => compareOf(this.prefix, condition));
+    const first = await this.client.call<TxnAnswer>('/v3/kv/txn', {
+      compare: [absent(path), ...more],
+      success: [put(path, entry.text, lease)],
+      failure: [read(path)],
+    });
+    if (!first.succeeded) {
+      const there = first.responses?.[0]?.response_range?.kvs?.[0];
+      if (!there) throw new EngineError('not-found', `what ${key} belongs to is gone from the cluster store`);
+      const owner = memberIn(decode(there.value));
+      if (owner !== this.member) throw conflict(`${key} in the cluster store belongs to engine ${owner}`);
+      const second = await this.client.call<TxnAnswer>('/v3/kv/txn', {
+        compare: [unchanged(path, there.mod_revision ?? '0'), ...more],
+        success: [put(path, entry.text, lease)],
+        failure: [],
+      });
+      if (!second.succeeded) throw conflict(`${key} changed in the cluster store at the same time`);
+    }
+    entry.lease = lease;
+  }
+
+  /** Hands everything to a lease that nobody renews. */
+  private async extend(seconds: number): Promise<void> {
+    const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(seconds) });
+    this.file.write(ID);
+    const former = this.lease;
+    this.lease = ID;
+    await this.putRest();
+    await this.revoke(former);
+  }
+
+  private textOf(value: Announcement): string {
+    return JSON.stringify({ ...value, member: this.member });
+  }
+}
+
+function memberIn(text: string): string {
+  try {
+    const { member } = Object(JSON.parse(text)) as { member?: unknown };
+    return typeof member === 'string' ? member : 'unknown';
+  } catch {
+    return 'unknown';
+  }
+}

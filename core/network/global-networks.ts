@@ -1,0 +1,177 @@
+import type { ClusterChange, ClusterStore } from '../contracts/cluster.js';
+import { conflict, EngineError, messageOf } from '../contracts/errors.js';
+import type { GlobalAllocation, NetworkDriver } from '../contracts/network.js';
+import { KeyedLock } from '../state/keyed-lock.js';
+import type { NamedEndpoint } from './name-records.js';
+import { driverConfig, namedEndpoint, type NetworkRoom } from './network-room.js';
+import type { EndpointRecord, NetworkRecord } from './network-store.js';
+
+const NETWORKS = 'networks/';
+const NAMES = 'network-names/';
+const ENDPOINTS = 'endpoints/';
+
+const endpointKey = ({ networkId, endpointId }: { networkId: string; endpointId: string }): string =>
+  `${ENDPOINTS}${networkId}/${endpointId}`;
+
+/**
+ * Networks that this engine shares with others, and who is on them elsewhere. The cluster's store is the truth for both; what is in this
+ * engine's own database is what it knew last, for a start while the store is away.
+ */
+export class GlobalNetworks {
+  private readonly changes = new KeyedLock();
+  private readonly stops: (() => void)[] = [];
+
+  constructor(
+    private readonly room: NetworkRoom,
+    private readonly cluster: ClusterStore,
+  ) {}
+
+  /** Makes a network known to all. `conflict` when its name is taken. */
+  async add(record: NetworkRecord): Promise<void> {
+    const { id, name } = record.network;
+    const added = await this.cluster.commit(
+      [{ key: NAMES + name, is: 'absent' }],
+      [
+        { op: 'put', key: NAMES + name, value: id },
+        { op: 'put', key: NETWORKS + id, value: JSON.stringify(record) },
+      ],
+    );
+    if (!added) throw conflict(`network with name ${name} already exists`);
+  }
+
+  /** From then on nobody can join it. `forbidden` while anybody is on it, wherever that is. */
+  async remove({ network }: NetworkRecord): Promise<void> {
+    const { id, name } = network;
+    const free = { prefix: `${ENDPOINTS}${id}/`, is: 'empty' } as const;
+    const removed = await this.cluster.commit(
+      [free],
+      [
+        { op: 'delete', key: NAMES + name },
+        { op: 'delete', key: NETWORKS + id },
+      ],
+    );
+    if (!removed) throw new EngineError('forbidden', `error while removing network: network ${name} has active endpoints on other hosts`);
+  }
+
+  /** Tells the others of a container, its names above all. `not-found` when the network was removed meanwhile. */
+  async announce(endpoint: EndpointRecord): Promise<void> {
+    const { networkId } = endpoint.state;
+    await this.cluster.announce(endpointKey(endpoint.state), { ...namedEndpoint(endpoint) }, [
+      { key: NETWORKS + networkId, is: 'present' },
+    ]);
+  }
+
+  /** The same for one that was there before, as soon as the store answers. */
+  announceAgain(endpoint: EndpointRecord): void {
+    this.cluster.announceAgain(endpointKey(endpoint.state), { ...namedEndpoint(endpoint) });
+  }
+
+  withdraw(endpoint: EndpointRecord): void {
+    this.cluster.withdraw(endpointKey(endpoint.state));
+  }
+
+  /** At the end of a daemon's start: everything local has been brought back. */
+  start(): void {
+    for (const sandbox of this.room.sandboxes.values())
+      for (const endpoint of sandbox.endpoints)
+        if (this.room.networks.get(endpoint.state.networkId)?.network.scope === 'global') this.announceAgain(endpoint);
+    this.stops.push(
+      this.cluster.observe(ENDPOINTS, (changes) => this.takeNames(changes)),
+      this.cluster.observe(NETWORKS, (changes) => void this.takeNetworks(changes)),
+    );
+    void this.cluster.whenKnown().then(() => this.compare());
+  }
+
+  stop(): void {
+    for (const stop of this.stops.splice(0)) stop();
+  }
+
+  /**
+   * The first time that the store answers. Networks that were removed while this engine was away have no change that tells of it; and
+   * what a crash left of networks that are in no record is freed.
+   */
+  private async compare(): Promise<void> {
+    const known = this.cluster.entries(NETWORKS);
+    const gone = this.records().filter(({ network }) => !known.has(NETWORKS + network.id));
+    await this.takeNetworks([
+      ...gone.map(({ network }) => ({ key: NETWORKS + network.id, value: undefined })),
+      ...[...known].map(([key, value]) => ({ key, value })),
+    ]);
+    try {
+      const records = [...known.values()].map((value) => parse<NetworkRecord>(value));
+      await this.room.addresses.audit(records, this.room.leases(), 'cluster');
+      const ids = new Set(records.map(({ network }) => network.id));
+      for (const name of new Set(records.map(({ network }) => network.driver))) {
+        const open = await this.room.drivers.get('network', name);
+        if (open.has('global-allocation')) await (open.driver as NetworkDriver & GlobalAllocation).auditNetworks(ids);
+      }
+    } catch (error) {
+      this.room.log.error('what networks of the cluster hold could not be compared', { error: messageOf(error) });
+    }
+    // Everything that lives has been announced again; the rest of a former life may go.
+    this.cluster.settle();
+  }
+
+  private records(): NetworkRecord[] {
+    return [...this.room.networks.values()].filter(({ network }) => network.scope === 'global');
+  }
+
+  private takeNames(changes: readonly ClusterChange[]): void {
+    for (const { key, value } of changes) {
+      const endpointId = key.slice(key.lastIndexOf('/') + 1);
+      if (value === undefined) {
+        if (!this.isLocal(endpointId)) this.room.names.dropEndpoint(endpointId);
+        continue;
+      }
+      const endpoint = parse<NamedEndpoint & { member?: unknown }>(value);
+      if (endpoint.member !== this.cluster.member) this.room.names.putEndpoint({ ...endpoint, endpointId });
+    }
+    this.room.names
+      .settled()
+      .catch((error: unknown) => this.room.log.warn('names of other hosts are not served', { error: messageOf(error) }));
+  }
+
+  private isLocal(endpointId: string): boolean {
+    return [...this.room.sandboxes.values()].some(({ endpoints }) => endpoints.some(({ state }) => state.endpointId === endpointId));
+  }
+
+  private async takeNetworks(changes: readonly ClusterChange[]): Promise<void> {
+    for (const { key, value } of changes) {
+      const id = key.slice(NETWORKS.length);
+      try {
+        await this.changes.run(id, () => (value === undefined ? this.drop(id) : this.take(parse<NetworkRecord>(value))));
+      } catch (error) {
+        this.room.log.error('a change of a network of the cluster was not taken in', { network: id, error: messageOf(error) });
+      }
+    }
+  }
+
+  private async take(record: NetworkRecord): Promise<void> {
+    const { network } = record;
+    if (this.room.networks.has(network.id)) return;
+    const namesake = this.room.byName(network.name);
+    if (namesake) this.room.log.warn('a network of the cluster has the name of one of this host', { name: network.name, id: network.id });
+    const { driver } = await this.room.drivers.get('network', network.driver);
+    this.room.store.saveNetwork(record);
+    await driver.createNetwork(network.id, driverConfig(network));
+    this.room.names.putNetwork(network);
+    this.room.networks.set(network.id, record);
+  }
+
+  private async drop(id: string): Promise<void> {
+    const record = this.room.networks.get(id);
+    if (!record) return;
+    if (this.room.usedNetworks().has(id)) {
+      // Only while this host was cut off could others believe that nobody is on it.
+      this.room.log.error('a network was removed on another host while containers of this one are on it', { network: record.network.name });
+      return;
+    }
+    const { driver } = await this.room.drivers.get('network', record.network.driver);
+    await driver.deleteNetwork(id);
+    this.room.store.removeNetwork(id);
+    this.room.networks.delete(id);
+    this.room.names.dropNetwork(id);
+  }
+}
+
+const parse = <T>(text: string): T => JSON.parse(text) as T;
