@@ -29,6 +29,7 @@ export const groups: readonly (readonly [string, string])[] = [
   ['container', 'Manage containers'],
   ['image', 'Manage images'],
   ['network', 'Manage networks'],
+  ['storage', 'Manage storage drivers and what they keep'],
   ['system', 'Manage the engine'],
   ['volume', 'Manage volumes'],
 ];
@@ -69,6 +70,11 @@ export const commands: readonly CommandEntry[] = [
   },
   { words: 'image inspect', summary: 'Show all that is known of images', load: () => import('./commands/image/inspect.js') },
   {
+    words: 'image layers',
+    summary: 'Show where the layers of an image are unpacked, for whom, and how large',
+    load: () => import('./commands/image/layers.js'),
+  },
+  {
     words: 'image load',
     also: ['load'],
     summary: 'Read images from a tar archive or stdin',
@@ -91,6 +97,20 @@ export const commands: readonly CommandEntry[] = [
   { words: 'network rm', also: ['network remove'], summary: 'Remove networks', load: () => import('./commands/network/rm.js') },
 
   { words: 'volume clone', summary: 'Make a volume with the content of another', load: () => import('./commands/volume/clone.js') },
+  {
+    words: 'storage check',
+    summary: 'Compare records of layers with what the storage drivers keep',
+    load: () => import('./commands/storage/check.js'),
+  },
+  { words: 'storage inspect', summary: 'Show all that storage drivers keep', load: () => import('./commands/storage/inspect.js') },
+  { words: 'storage ls', also: ['storage list'], summary: 'List storage drivers', load: () => import('./commands/storage/ls.js') },
+  {
+    words: 'storage migrate',
+    summary: 'Move images and stopped containers to another storage driver',
+    load: () => import('./commands/storage/migrate.js'),
+  },
+  { words: 'storage prune', summary: 'Remove unpacked layers that nobody uses', load: () => import('./commands/storage/prune.js') },
+
   { words: 'volume create', summary: 'Make a volume', load: () => import('./commands/volume/create.js') },
   { words: 'volume export', summary: "Write a volume's files as a tar archive", load: () => import('./commands/volume/export.js') },
   { words: 'volume import', summary: 'Fill an empty volume from a tar archive', load: () => import('./commands/volume/import.js') },
@@ -102,6 +122,11 @@ export const commands: readonly CommandEntry[] = [
   { words: 'volume rm', also: ['volume remove'], summary: 'Remove volumes', load: () => import('./commands/volume/rm.js') },
   { words: 'volume snapshot', summary: 'Keep the content of a volume as it is now', load: () => import('./commands/volume/snapshot.js') },
 
+  {
+    words: 'system check',
+    summary: 'Compare what is recorded with what is there, and mend it',
+    load: () => import('./commands/system/check.js'),
+  },
   { words: 'system df', summary: 'Show how much disk the engine uses', load: () => import('./commands/system/df.js') },
   {
     words: 'system events',

@@ -21,5 +21,7 @@ export const Tokens = {
   ContainerRoom: token<import('./container/room.js').ContainerRoom>('ContainerRoom'),
   Containers: token<import('./container/containers.js').Containers>('Containers'),
   Execs: token<import('./container/execs.js').Execs>('Execs'),
+  Storage: token<import('./storage/storage.js').Storage>('Storage'),
+  Check: token<import('./system/check.js').Check>('Check'),
   System: token<import('./system/system.js').System>('System'),
 };

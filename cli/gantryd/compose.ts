@@ -16,6 +16,8 @@ import { LayerStore } from '@gantry/core/layer/layer-store.js';
 import { NetworkService } from '@gantry/core/network/network-service.js';
 import { Database } from '@gantry/core/state/database.js';
 import { Journal } from '@gantry/core/state/journal.js';
+import { StorageService } from '@gantry/core/storage/storage-service.js';
+import { SystemCheck } from '@gantry/core/system/check.js';
 import { EventBus } from '@gantry/core/system/event-bus.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { SystemService } from '@gantry/core/system/system-service.js';
@@ -100,6 +102,8 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   container.register(Tokens.ContainerRoom, { useFactory: single((c) => c.resolve(ContainerRoom)) });
   container.register(Tokens.Containers, { useFactory: single((c) => c.resolve(ContainerService)) });
   container.register(Tokens.Execs, { useFactory: single((c) => c.resolve(ExecService)) });
+  container.register(Tokens.Storage, { useFactory: single((c) => c.resolve(StorageService)) });
+  container.register(Tokens.Check, { useFactory: single((c) => c.resolve(SystemCheck)) });
   container.register(Tokens.System, { useFactory: single((c) => c.resolve(SystemService)) });
 
   const content = container.resolve(Tokens.Content) as ContentStore;
@@ -154,6 +158,8 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
           images,
           networks,
           volumes,
+          storage: container.resolve(Tokens.Storage),
+          check: container.resolve(Tokens.Check),
           system: container.resolve(Tokens.System),
           events: container.resolve(Tokens.Events),
         },

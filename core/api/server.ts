@@ -15,6 +15,7 @@ import { containerStreamRoutes } from './containers/stream-routes.js';
 import type { ApiContext } from './context.js';
 import { mapErrors } from './errors.js';
 import { execRoutes } from './exec/routes.js';
+import { gantryRoutes } from './gantry/routes.js';
 import { engineHeaders } from './headers.js';
 import { acceptUpgrades, upgradeWanted } from './hijack.js';
 import { imageArchiveRoutes } from './images/archive-routes.js';
@@ -146,6 +147,7 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   imageRoutes(app, services, context);
   networkRoutes(app, services);
   volumeRoutes(app, services);
+  gantryRoutes(app, services, context);
   volumeCopyRoutes(app, services);
   missingRoutes(app);
   await app.register(async (streams) => {

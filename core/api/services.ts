@@ -2,6 +2,8 @@ import type { Containers } from '../container/containers.js';
 import type { Execs } from '../container/execs.js';
 import type { Images } from '../image/images.js';
 import type { Networks } from '../network/networks.js';
+import type { Storage } from '../storage/storage.js';
+import type { Check } from '../system/check.js';
 import type { Events, System } from '../system/system.js';
 import type { Volumes } from '../volume/volumes.js';
 
@@ -12,6 +14,8 @@ export interface Services {
   readonly images: Images;
   readonly networks: Networks;
   readonly volumes: Volumes;
+  readonly storage: Storage;
+  readonly check: Check;
   readonly system: System;
   readonly events: Events;
 }

@@ -5,6 +5,8 @@ import type { PathStat } from '../contracts/host-files.js';
 import type { Digest } from '../contracts/ids.js';
 import type { LogEntry, LogForm, ReadLogs } from '../contracts/log.js';
 import type { Change } from '../contracts/storage.js';
+import type { MovedLayer } from '../layer/layers.js';
+import type { Examination } from '../state/examination.js';
 import { Tokens } from '../tokens.js';
 import { archivePath, exportRootfs, extractArchive, statPath } from './archive.js';
 import { commitContainer } from './commit.js';
@@ -29,6 +31,7 @@ import { createContainer } from './create.js';
 import { isRunning, pruneMatcher } from './list-filters.js';
 import { listContainers } from './list.js';
 import { readLogRuns, readLogs } from './logs.js';
+import { migrateContainer } from './migrate.js';
 import { checkName } from './names.js';
 import { removeContainer } from './remove.js';
 import { Restoration } from './restore.js';
@@ -36,6 +39,7 @@ import type { ContainerRoom } from './room.js';
 import { checkStartable, startContainer } from './start.js';
 import { sample } from './stats.js';
 import { signalContainer, stopContainer } from './stop.js';
+import { examineStrays } from './strays.js';
 import { attach } from './streams.js';
 import { Supervision } from './supervision.js';
 import { nowNanoseconds, parseTime } from './times.js';
@@ -286,6 +290,15 @@ export class ContainerService implements Containers {
 
   async commit(name: string, request: CommitContainer): Promise<Digest> {
     return commitContainer(this.room, this.usable(name), request);
+  }
+
+  async migrate(name: string, storageDriver: string): Promise<MovedLayer> {
+    const { id } = this.room.store.get(name);
+    return this.locked(id, (container) => migrateContainer(this.room, container, storageDriver));
+  }
+
+  examine(examination: Examination): Promise<void> {
+    return examineStrays(this.room, examination, new Set());
   }
 
   async connect(network: string, name: string, request: EndpointRequest): Promise<void> {

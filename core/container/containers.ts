@@ -4,7 +4,9 @@ import type { Digest } from '../contracts/ids.js';
 import type { LogEntry, LogForm, ReadLogs } from '../contracts/log.js';
 import type { TaskUsage } from '../contracts/runtime.js';
 import type { Change } from '../contracts/storage.js';
+import type { MovedLayer } from '../layer/layers.js';
 import type { EndpointState } from '../network/networks.js';
+import type { Examination } from '../state/examination.js';
 import type { Container, ContainerConfig, EndpointRequest, HostConfig, Resources, RestartPolicy } from './container.js';
 
 export interface CreateContainer {
@@ -152,6 +154,10 @@ export interface Containers {
   /** `docker cp` in; `content` may be compressed. */
   extract(name: string, path: string, content: Readable, options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean }): Promise<void>;
   commit(name: string, request: CommitContainer): Promise<Digest>;
+  /** Moves a stopped container's files to another storage driver. `conflict` while it runs; on failure they are where they were. */
+  migrate(name: string, storageDriver: string): Promise<MovedLayer>;
+  /** Compares records with bundles, folders and mounts. Safe beside all other calls. */
+  examine(examination: Examination): Promise<void>;
 
   /**
    * Puts the container on one more network (by its name or id): recorded for a stopped container, which joins at its next start,

@@ -1,14 +1,14 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { messageOf } from '../contracts/errors.js';
-import { isId } from '../contracts/ids.js';
 import type { FoundTask } from '../contracts/runtime.js';
+import { Examination } from '../state/examination.js';
 import type { Intent } from '../state/journal.js';
 import type { Container } from './container.js';
 import { isRunning } from './list-filters.js';
 import { releaseContainer } from './release.js';
 import { finishRemoval } from './remove.js';
 import type { ContainerRoom } from './room.js';
+import { examineStrays } from './strays.js';
 import type { Supervision } from './supervision.js';
 
 /** What a container that ran is said to have ended with when a reboot took everything that knew. */
@@ -78,7 +78,7 @@ export class Restoration {
         room.log.error('restoring a container failed', { container: container.id, error: messageOf(error) });
       }
     }
-    await this.removeOrphans();
+    await examineStrays(room, new Examination(true, room.log), this.unknown);
     this.found.clear();
     this.leftovers.clear();
     this.intents = [];
@@ -148,29 +148,6 @@ export class Restoration {
   private wantsToRun({ hostConfig, manuallyStopped }: Container): boolean {
     const { name } = hostConfig.restartPolicy;
     return name === 'always' || (name === 'unless-stopped' && !manuallyStopped);
-  }
-
-  /** Bundles and folders that belong to nobody, with all that is still mounted there. */
-  private async removeOrphans(): Promise<void> {
-    const { room } = this;
-    const { files } = room.host;
-    for (const name of await names(room.paths.bundles)) {
-      if (room.live.get(name) || this.unknown.has(name)) continue;
-      const path = join(room.paths.bundles, name);
-      try {
-        for (const { target } of files.mountsBelow(path)) await files.unmount(target, true);
-        await files.removeTree(path);
-      } catch (error) {
-        room.log.warn('removing an orphaned bundle failed', { path, error: messageOf(error) });
-      }
-    }
-    for (const name of await names(room.paths.folders)) {
-      if (!isId(name) || room.store.byFullId(name)) continue;
-      const path = join(room.paths.folders, name);
-      await files.removeTree(path).catch((error: unknown) => {
-        room.log.warn('removing an orphaned folder failed', { path, error: messageOf(error) });
-      });
-    }
   }
 }
 

@@ -14,6 +14,7 @@ import { RETRY_BACKOFF } from '../distribution/retry.js';
 import { Registry } from '../distribution/registry.js';
 import type { LayerSource, Layers } from '../layer/layers.js';
 import type { Database } from '../state/database.js';
+import { failpoint } from '../state/failpoint.js';
 import type { Journal } from '../state/journal.js';
 import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
@@ -218,6 +219,22 @@ export class ImageService implements Images {
 
   search(term: string, options: { limit: number; filters: ImageFilters; auth: RegistryAuth | undefined }): Promise<SearchResult[]> {
     return this.queries.search(term, options);
+  }
+
+  migrate(id: Digest, from: string, to: string): Promise<boolean> {
+    return this.registrar.exclusively(id, async () => {
+      const record = this.store.get(id);
+      const isKept = this.layers.places().some(({ driver, holders }) => driver === from && holders.includes(id));
+      if (!record || !isKept) return false;
+      await this.layers.prepare(
+        to,
+        record.layers.map(({ diffId, blob }) => ({ diffId, blob })),
+        id,
+      );
+      failpoint('image.migrate.1');
+      await this.layers.releaseFrom(id, from);
+      return true;
+    });
   }
 
   async usage(): Promise<{ layersSize: number; images: { image: Image; sharedSize: number }[] }> {

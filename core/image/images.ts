@@ -115,5 +115,10 @@ export interface Images {
   applyChanges<C extends ProcessConfig>(config: C, changes: readonly string[]): C;
   /** Who uses an image: asked before removal. Set by the composition root. */
   useGuard(guard: (imageId: Digest) => { id: string; running: boolean } | undefined): void;
+  /**
+   * Unpacks an image that is kept for one storage driver for another one, and lets the first go. False when it is not kept for the first.
+   * Cut off in between it is kept for both.
+   */
+  migrate(id: Digest, from: string, to: string): Promise<boolean>;
   usage(): Promise<{ layersSize: number; images: { image: Image; sharedSize: number }[] }>;
 }

@@ -9,6 +9,7 @@ import type { InitLayers } from './init-layers.js';
 import type { LayerMender } from './layer-mender.js';
 import type { LayerMover } from './layer-mover.js';
 import type { LayerRecords } from './layer-records.js';
+import type { OrphanSnapshot } from './layers.js';
 import type { SnapshotCollector } from './snapshot-collector.js';
 import type { Unpacker } from './unpack.js';
 
@@ -40,9 +41,9 @@ export interface ExaminedParts {
 export class LayerExaminer {
   constructor(private readonly parts: ExaminedParts) {}
 
-  async examine(examination: Examination, isContainer: (id: string) => boolean): Promise<void> {
+  async examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void> {
     await this.moves(examination);
-    await this.strayWritables(examination, isContainer);
+    await this.strayWritables(examination, containers);
     for (const name of await this.parts.driverNames()) {
       const open = await this.openDriver(examination, name);
       if (!open) continue;
@@ -52,10 +53,35 @@ export class LayerExaminer {
   }
 
   /** Snapshots of a driver that no record names and nobody makes just now. */
-  async orphans({ name, driver }: Storage): Promise<SnapshotId[]> {
+  private async orphans({ name, driver }: Storage): Promise<SnapshotId[]> {
     // Listed first: what is recorded meanwhile is known when the records are looked at.
     const listed = await driver.list();
     return listed.filter((snapshot) => !this.parts.inits.isBusy(snapshot) && this.isOrphan(name, snapshot));
+  }
+
+  /** Of every driver that can be asked. */
+  async allOrphans(): Promise<OrphanSnapshot[]> {
+    const all: OrphanSnapshot[] = [];
+    for (const name of await this.parts.driverNames()) {
+      try {
+        const open = await this.parts.drivers.get('storage', name);
+        for (const snapshot of await this.orphans(open))
+          all.push({ driver: name, snapshot, size: await open.driver.usage(snapshot).catch(() => -1) });
+      } catch (error) {
+        this.parts.log.debug('a storage driver cannot be asked for what it keeps', { driver: name, error: messageOf(error) });
+      }
+    }
+    return all;
+  }
+
+  /** It may be a container's, or one between an image and its containers: nobody makes either meanwhile. */
+  removeOrphan(driver: string, snapshot: SnapshotId): Promise<void> {
+    const { collector, inits, locks } = this.parts;
+    return locks.run(snapshot, () =>
+      inits.apart(snapshot, async () => {
+        if (this.isOrphan(driver, snapshot)) await collector.removeOrphan(driver, snapshot);
+      }),
+    );
   }
 
   private isOrphan(driver: string, snapshot: SnapshotId): boolean {
@@ -81,12 +107,19 @@ export class LayerExaminer {
     }
   }
 
-  private async strayWritables(examination: Examination, isContainer: (id: string) => boolean): Promise<void> {
+  private async strayWritables(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void> {
     const { records, journal, removeWritable } = this.parts;
-    for (const { container } of records.writables()) {
-      // In this order: a container's record appears in the transaction that ends the intent to make it.
-      const coming = journal.pending().some(({ kind, subject }) => kind === 'container.create' && subject === container);
-      if (coming || isContainer(container)) continue;
+    const coming = new Set(
+      journal
+        .pending()
+        .filter(({ kind }) => kind === 'container.create')
+        .map(({ subject }) => subject),
+    );
+    const settled = records.writables().filter(({ container }) => !coming.has(container));
+    // Asked last: a container's record appears in the transaction that ends the intent to make it.
+    const known = await containers();
+    for (const { container } of settled) {
+      if (known.has(container) || !records.writable(container)) continue;
       await examination.found(
         { area: 'layer', subject: container, problem: 'a writable layer has no container', remedy: 'remove the layer' },
         () => removeWritable(container),
@@ -142,17 +175,10 @@ export class LayerExaminer {
   }
 
   private async strays(examination: Examination, open: Storage): Promise<void> {
-    const { collector, inits, locks } = this.parts;
     for (const snapshot of await this.orphans(open)) {
-      await examination.found(
-        { area: 'snapshot', subject: snapshot, problem: `a snapshot of storage driver ${open.name} has no record`, remedy: 'remove it' },
-        // It may be a container's or one between an image and its containers: nobody makes either meanwhile.
-        () =>
-          locks.run(snapshot, () =>
-            inits.apart(snapshot, async () => {
-              if (this.isOrphan(open.name, snapshot)) await collector.removeOrphan(open.name, snapshot);
-            }),
-          ),
+      const problem = `a snapshot of storage driver ${open.name} has no record`;
+      await examination.found({ area: 'snapshot', subject: snapshot, problem, remedy: 'remove it' }, () =>
+        this.removeOrphan(open.name, snapshot),
       );
     }
   }

@@ -23,7 +23,7 @@ import { LayerMender } from './layer-mender.js';
 import { LayerMover } from './layer-mover.js';
 import { LayerRecords, type WritableRecord } from './layer-records.js';
 import { LayerViews } from './layer-view.js';
-import type { LayerPlace, Layers, LayerSource, MovedLayer, WritablePlace } from './layers.js';
+import type { LayerPlace, Layers, LayerSource, MovedLayer, OrphanSnapshot, WritablePlace } from './layers.js';
 import { SnapshotCollector } from './snapshot-collector.js';
 import { type StackedLayer, stackOf } from './stack.js';
 import { type OnLayer, Unpacker } from './unpack.js';
@@ -110,12 +110,12 @@ export class LayerStore implements Layers {
     return this.records.writables().map(({ container, driver, chain, quota }) => ({ container, driver, chainId: chain, quota }));
   }
 
-  async orphans(driver: string): Promise<{ snapshot: string; size: number }[]> {
-    const open = await this.drivers.get('storage', driver);
-    const orphans: { snapshot: string; size: number }[] = [];
-    for (const snapshot of await this.opened.examiner.orphans(open))
-      orphans.push({ snapshot, size: await open.driver.usage(snapshot).catch(() => -1) });
-    return orphans;
+  orphans(): Promise<OrphanSnapshot[]> {
+    return this.opened.examiner.allOrphans();
+  }
+
+  removeOrphan({ driver, snapshot }: OrphanSnapshot): Promise<void> {
+    return this.opened.examiner.removeOrphan(driver, snapshot);
   }
 
   async createWritable(
@@ -214,8 +214,8 @@ export class LayerStore implements Layers {
     return driver.status();
   }
 
-  examine(examination: Examination, isContainer: (id: string) => boolean): Promise<void> {
-    return this.opened.examiner.examine(examination, isContainer);
+  examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void> {
+    return this.opened.examiner.examine(examination, containers);
   }
 
   async settle(containers: ReadonlySet<string>): Promise<void> {
@@ -223,7 +223,7 @@ export class LayerStore implements Layers {
     await mender.mendUnsynced();
     this.syncLater();
     this.records.endOperations();
-    await this.examine(new Examination(true, this.log), (id) => containers.has(id));
+    await this.examine(new Examination(true, this.log), async () => containers);
     await collector.collect();
   }
 

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { ChainId, Digest, DiffId } from '../contracts/ids.js';
+import type { ChainId, Digest, DiffId, SnapshotId } from '../contracts/ids.js';
 import type { Mount } from '../contracts/mount.js';
 import type { Change } from '../contracts/storage.js';
 import type { Examination } from '../state/examination.js';
@@ -53,6 +53,13 @@ export interface WritablePlace {
   readonly quota: number | undefined;
 }
 
+export interface OrphanSnapshot {
+  readonly driver: string;
+  readonly snapshot: SnapshotId;
+  /** Bytes; -1 when the driver cannot tell. */
+  readonly size: number;
+}
+
 /** What a container's layer was found to be on both sides of a move. */
 export interface MovedLayer {
   /** Of the archive of its files, which is the same with both drivers. */
@@ -89,8 +96,10 @@ export interface Layers {
   sizeOf(chainId: ChainId): number | undefined;
   places(): LayerPlace[];
   writables(): WritablePlace[];
-  /** Snapshots that a driver keeps and nobody has a record of, with their bytes: what a crash left. -1 when a driver cannot tell. */
-  orphans(driver: string): Promise<{ snapshot: string; size: number }[]>;
+  /** Snapshots that drivers keep and nobody has a record of: what a crash left. A driver that cannot be asked has none. */
+  orphans(): Promise<OrphanSnapshot[]>;
+  /** Removes one of them, unless it is none any more. */
+  removeOrphan(orphan: OrphanSnapshot): Promise<void>;
 
   /** A container's writable layer. Idempotent for one container. `quota` in bytes; `volatile` when it need not outlive a stop of the machine. */
   createWritable(
@@ -114,8 +123,8 @@ export interface Layers {
   writableMetadata(containerId: string): Promise<Record<string, string>>;
   /** Rows for `docker info` of the default driver. */
   status(): Promise<[string, string][]>;
-  /** Compares records with what the drivers keep. `isContainer` tells whether a container has a record. Safe beside all other calls. */
-  examine(examination: Examination, isContainer: (id: string) => boolean): Promise<void>;
+  /** Compares records with what the drivers keep. `containers` gives the ids of all that have a record. Safe beside all other calls. */
+  examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void>;
   /** At daemon start, called by the container service: `containers` is every one that has a record, whether it runs or not. The writable layers of all others, and snapshots without record, are what a crash left: they are removed. */
   settle(containers: ReadonlySet<string>): Promise<void>;
 }

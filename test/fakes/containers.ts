@@ -14,7 +14,7 @@ import type {
   WaitCondition,
   WaitResult,
 } from '@gantry/core/container/containers.js';
-import { container, digestOf, endpointState, state } from './records.js';
+import { container, digestOf, endpointState, state, unused } from './records.js';
 import type { FakeEvents } from './events.js';
 
 /** Fails as each named call is made; for tests of error answers. */
@@ -204,6 +204,9 @@ export class FakeContainers implements Containers {
   async unpause(name: string): Promise<void> {
     this.called('unpause', name);
   }
+
+  migrate = unused;
+  examine = unused;
 
   async rename(name: string, newName: string): Promise<void> {
     this.called('rename', name, newName);

@@ -119,6 +119,7 @@ export class FakeImages implements Images {
   layersOf = unused;
   idOf = (name: string): ReturnType<Images['idOf']> => this.find(name)?.id;
   useGuard = unused;
+  migrate = unused;
 
   async usage(): ReturnType<Images['usage']> {
     return { layersSize: 4200000, images: this.stored.map((each) => ({ image: each, sharedSize: 0 })) };

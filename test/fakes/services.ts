@@ -7,6 +7,7 @@ import { FakeImages } from './images.js';
 import { FakeNetworks } from './networks.js';
 import { FakeVolumes } from './volumes.js';
 import { FakeEvents } from './events.js';
+import { FakeCheck, FakeStorage } from './storage.js';
 import { FakeSystem } from './system.js';
 
 /** A whole engine in memory, for tests of what stands in front of it. */
@@ -17,6 +18,8 @@ export class FakeServices {
   readonly images = new FakeImages();
   readonly networks = new FakeNetworks();
   readonly volumes = new FakeVolumes();
+  readonly storage = new FakeStorage();
+  readonly check = new FakeCheck();
   readonly system = new FakeSystem();
 
   /** One container that exists. */
