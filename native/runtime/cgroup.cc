@@ -50,25 +50,6 @@ std::string own_cgroup(const std::string& text, const std::string& controller) {
   return "/";
 }
 
-/// Without empty, "." and ".." parts, so that it stays in the hierarchy.
-std::string clean(const std::string& path) {
-  std::vector<std::string> parts;
-  for (std::size_t start = 0; start < path.size();) {
-    auto end = std::min(path.find('/', start), path.size());
-    std::string part = path.substr(start, end - start);
-    start = end + 1;
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else {
-      parts.push_back(part);
-    }
-  }
-  std::string out;
-  for (const auto& part : parts) out += "/" + part;
-  return out;
-}
-
 void visit_children(const std::string& dir, const std::function<void(const std::string&)>& visit) {
   DIR* handle = ::opendir(dir.c_str());
   if (!handle) return;
@@ -135,6 +116,40 @@ bool has_control(const std::string& dir, const std::string& file) {
   return ::access((dir + "/" + file).c_str(), F_OK) == 0;
 }
 
+std::vector<std::string> hugepage_sizes() {
+  std::vector<std::string> all;
+  DIR* dir = ::opendir("/sys/kernel/mm/hugepages");
+  if (!dir) return all;
+  while (struct dirent* entry = ::readdir(dir)) {
+    unsigned long kilobytes = 0;
+    if (std::sscanf(entry->d_name, "hugepages-%lukB", &kilobytes) != 1) continue;
+    all.push_back(kilobytes >= 1u << 20   ? std::to_string(kilobytes >> 20) + "GB"
+                  : kilobytes >= 1u << 10 ? std::to_string(kilobytes >> 10) + "MB"
+                                          : std::to_string(kilobytes) + "KB");
+  }
+  ::closedir(dir);
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+std::string clean_cgroup_path(const std::string& path) {
+  std::vector<std::string> parts;
+  for (std::size_t start = 0; start < path.size();) {
+    auto end = std::min(path.find('/', start), path.size());
+    std::string part = path.substr(start, end - start);
+    start = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else {
+      parts.push_back(part);
+    }
+  }
+  std::string out;
+  for (const auto& part : parts) out += "/" + part;
+  return out;
+}
+
 std::string device_value(std::int64_t major, std::int64_t minor, const std::string& value) {
   return std::to_string(major) + ":" + std::to_string(minor) + " " + value;
 }
@@ -157,7 +172,7 @@ Cgroups Cgroups::locate(const std::string& cgroups_path, const std::string& id) 
     std::string base = relative ? own_cgroup(own, controller) : "";
     // Our own v2 cgroup has processes in it, ourselves, so it cannot give controllers to a child; its parent can.
     if (parent_of_own && base.size() > 1) base = base.substr(0, base.rfind('/'));
-    std::string path = clean(base + "/" + wanted);
+    std::string path = clean_cgroup_path(base + "/" + wanted);
     if (path.empty()) throw InvalidInput("cgroupsPath " + wanted + " is the root of the hierarchy");
     dirs.push_back({controller, root + path});
   };
@@ -187,6 +202,36 @@ std::string Cgroups::path_of(const std::string& controller) const {
     if (dir.controller == controller) return dir.path;
   }
   return "";
+}
+
+Cgroups Cgroups::below(const std::vector<std::string>& wanted) const {
+  Cgroups chosen = *this;
+  for (const auto& one : wanted) {
+    auto colon = one.find(':');
+    std::string controllers = colon == std::string::npos ? "" : one.substr(0, colon);
+    std::string path = clean_cgroup_path(colon == std::string::npos ? one : one.substr(colon + 1));
+    if (v2_ && (!controllers.empty() || wanted.size() > 1)) {
+      throw InvalidInput("cgroup " + one + ": cgroup v2 has one path for all controllers");
+    }
+    bool found = false;
+    for (std::size_t i = 0; i < dirs_.size(); ++i) {
+      bool meant = controllers.empty();
+      for (std::size_t start = 0; start < controllers.size();) {
+        auto end = std::min(controllers.find(',', start), controllers.size());
+        std::string name = "," + controllers.substr(start, end - start) + ",";
+        meant = meant || ("," + dirs_[i].controller + ",").find(name) != std::string::npos;
+        start = end + 1;
+      }
+      if (!meant) continue;
+      found = true;
+      chosen.dirs_[i].path = dirs_[i].path + path;
+    }
+    if (!found) throw InvalidInput("cgroup " + one + ": this host has no such controller");
+  }
+  for (const auto& dir : chosen.dirs_) {
+    if (::access(dir.path.c_str(), F_OK) != 0) throw_errno("open cgroup", dir.path);
+  }
+  return chosen;
 }
 
 void Cgroups::apply(const Resources& resources) const {

@@ -36,6 +36,10 @@ class Cgroups {
   bool empty() const { return dirs_.empty(); }
   /// Path of one v1 controller's or the "unified" directory; empty when the host has none.
   std::string path_of(const std::string& controller) const;
+  /// The one whose processes are taken for the container's; empty when there is none.
+  std::string process_dir() const;
+  /// Cgroups below these, each of `wanted` being "[CONTROLLER,...:]PATH"; throws when one is not there.
+  Cgroups below(const std::vector<std::string>& wanted) const;
 
   /// Throws when the container's cgroup is there already with processes in it: somebody else's.
   void refuse_if_used() const;
@@ -67,7 +71,6 @@ class Cgroups {
   void remove() const;
 
  private:
-  std::string process_dir() const;
   bool used(const std::string& dir) const;
   void create_v1(const CgroupDir& dir) const;
   void create_v2(const CgroupDir& dir) const;
@@ -86,6 +89,12 @@ const std::vector<DeviceRule>& implied_device_rules();
 void write_control(const std::string& dir, const std::string& file, const std::string& value);
 std::string read_control(const std::string& dir, const std::string& file);
 bool has_control(const std::string& dir, const std::string& file);
+
+/// Sizes of huge pages that this host has, as controllers name them ("2MB", "1GB").
+std::vector<std::string> hugepage_sizes();
+
+/// Without empty, "." and ".." parts, so that it stays in the hierarchy: "" or "/a/b".
+std::string clean_cgroup_path(const std::string& path);
 
 /// Limits of the block device kind as "MAJOR:MINOR VALUE".
 std::string device_value(std::int64_t major, std::int64_t minor, const std::string& value);

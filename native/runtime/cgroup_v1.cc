@@ -41,6 +41,7 @@ void apply_memory(const std::string& dir, const Resources& r) {
     swap_first = *r.memory_swap == -1 || current < static_cast<std::uint64_t>(*r.memory_swap);
   }
   if (has_swap && swap_first) set(swap, r.memory_swap);
+  if (has_swap && !wants_swap && r.memory_limit && *r.memory_limit == -1) write_control(dir, swap, "-1");
   try {
     set(limit, r.memory_limit);
   } catch (const SysError& e) {
@@ -49,10 +50,7 @@ void apply_memory(const std::string& dir, const Resources& r) {
                        " (current usage: " + read_control(dir, "memory.usage_in_bytes") +
                        ", peak usage: " + read_control(dir, "memory.max_usage_in_bytes") + ")");
   }
-  if (has_swap && !swap_first) {
-    if (r.memory_limit && *r.memory_limit == -1 && !r.memory_swap) write_control(dir, swap, "-1");
-    set(swap, r.memory_swap);
-  }
+  if (has_swap && !swap_first) set(swap, r.memory_swap);
   set("memory.soft_limit_in_bytes", r.memory_reservation);
   if (has_control(dir, "memory.kmem.limit_in_bytes") && r.memory_kernel && *r.memory_kernel > 0) {
     // Answered with an error by kernels that have given it up; runc ignores the setting altogether.

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "gantry/error.h"
 
 namespace gantry::runtime {
@@ -122,6 +124,14 @@ void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers
         answers.hooks();
         sync.send(SyncType::kGo);
         break;
+      case SyncType::kListener: {
+        int number = std::atoi(message.text.c_str());
+        UniqueFd listener(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd(), number, 0)));
+        if (!listener) throw_errno("fetch the seccomp listener of process", std::to_string(child.pid()));
+        answers.listener(std::move(listener));
+        sync.send(SyncType::kGo);
+        break;
+      }
       case SyncType::kReady:
         return;
       case SyncType::kError:

@@ -58,6 +58,8 @@ struct Answers {
   std::function<void()> hooks;
   /// Its root is mounted in a namespace that was there before it.
   std::function<void()> root_made;
+  /// It has loaded a filter and this is the descriptor to answer by.
+  std::function<void(UniqueFd)> listener;
 };
 
 /// Answers what the process asks until it is ready. Throws what the process says, or that it died.

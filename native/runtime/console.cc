@@ -44,15 +44,15 @@ UniqueFd open_master(int root) {
 
 }  // namespace
 
-UniqueFd connect_console_socket(const std::string& path) {
+UniqueFd connect_stream_socket(const std::string& path, const std::string& what) {
   struct sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw SysError(ENAMETOOLONG, "connect to console socket", path);
+  if (path.size() >= sizeof address.sun_path) throw SysError(ENAMETOOLONG, "connect to " + what, path);
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) throw_errno("socket");
   if (::connect(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0) {
-    throw_errno("connect to console socket", path);
+    throw_errno("connect to " + what, path);
   }
   return fd;
 }
@@ -70,8 +70,15 @@ void send_descriptor(int socket, const std::string& name, int fd) {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  while (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
-    if (errno != EINTR) throw_errno("send the terminal to the console socket");
+  ssize_t sent;
+  while ((sent = ::sendmsg(socket, &message, MSG_NOSIGNAL)) < 0) {
+    if (errno != EINTR) throw_errno("send a descriptor over a socket");
+  }
+  // The descriptor went with the first byte; long data may need further calls.
+  for (auto done = static_cast<std::size_t>(sent); done < name.size();) {
+    ssize_t n = ::send(socket, name.data() + done, name.size() - done, MSG_NOSIGNAL);
+    if (n < 0 && errno != EINTR) throw_errno("send a descriptor over a socket");
+    if (n > 0) done += static_cast<std::size_t>(n);
   }
 }
 

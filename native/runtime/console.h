@@ -9,9 +9,10 @@ namespace gantry::runtime {
 /// container's root; with `bind_console` the terminal is also put on /dev/console.
 void set_up_console(int root, const Plan& plan, bool bind_console);
 
-/// Connects to an AF_UNIX stream socket that expects a terminal.
-UniqueFd connect_console_socket(const std::string& path);
+/// Connects to an AF_UNIX stream socket; `what` is for messages.
+UniqueFd connect_stream_socket(const std::string& path, const std::string& what);
 
+/// One descriptor beside `name` as data.
 void send_descriptor(int socket, const std::string& name, int fd);
 UniqueFd receive_descriptor(int socket);
 

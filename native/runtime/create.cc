@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sched.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -19,6 +21,7 @@
 #include "log.h"
 #include "mount_options.h"
 #include "namespaces.h"
+#include "program.h"
 #include "sysctl.h"
 
 namespace gantry::runtime {
@@ -120,6 +123,34 @@ void write_pid_file(const std::string& path, pid_t pid) {
   }
 }
 
+void send_pidfd(const std::string& path, int pidfd) {
+  UniqueFd socket = connect_stream_socket(path, "pidfd socket");
+  send_descriptor(socket.get(), "pidfd", pidfd);
+}
+
+void send_listener(const Plan& plan, UniqueFd listener, pid_t pid, const std::string& state) {
+  UniqueFd agent = connect_stream_socket(plan.spec.seccomp_listener.path, "seccomp listener");
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer> w(buffer);
+  w.StartObject();
+  w.Key("ociVersion");
+  w.String(plan.spec.oci_version);
+  w.Key("fds");
+  w.StartArray();
+  w.String("seccompFd");
+  w.EndArray();
+  w.Key("pid");
+  w.Int(pid);
+  if (!plan.spec.seccomp_listener.metadata.empty()) {
+    w.Key("metadata");
+    w.String(plan.spec.seccomp_listener.metadata);
+  }
+  w.Key("state");
+  w.RawValue(state.data(), state.size(), rapidjson::kObjectType);
+  w.EndObject();
+  send_descriptor(agent.get(), std::string(buffer.GetString(), buffer.GetSize()), listener.get());
+}
+
 void pass_listen_fds(Plan& plan) {
   const char* count = ::getenv("LISTEN_FDS");
   if (!count) return;
@@ -139,12 +170,17 @@ void prepare_process(Plan& plan, const Context& context, const std::string& cons
     throw InvalidInput("cannot use console socket if the runtime will not detach or allocate tty");
   }
   check_labels(plan.process);
+  keep_last_of_each(plan.process.env);
   std::vector<std::string> unknown;
   if (plan.process.capabilities) plan.capabilities = capability_masks(*plan.process.capabilities, unknown);
   for (const auto& name : unknown) log_warning("ignoring unknown or unavailable capability " + name);
   if (!plan.spec.seccomp.empty()) plan.seccomp = load_seccomp_filter(plan.spec.seccomp, context.seccomp);
+  if (plan.seccomp.notifies() && plan.spec.seccomp_listener.path.empty()) {
+    throw InvalidInput("linux.seccomp.listenerPath: needed by SCMP_ACT_NOTIFY");
+  }
   if (plan.process.terminal) {
-    plan.console_socket = console_socket.empty() ? make_console() : connect_console_socket(console_socket);
+    plan.console_socket =
+        console_socket.empty() ? make_console() : connect_stream_socket(console_socket, "console socket");
   }
 }
 
@@ -199,6 +235,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.wait_for_go = options.direct;
   plan.hook_state = state_document(state, "creating", false);
 
+  log_debug("create cgroups of container " + id + " in " + cgroups.process_dir());
   cgroups.create();
   rollback.has_cgroups(cgroups);
   cgroups.apply(plan.spec.resources);
@@ -215,6 +252,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.not_for_init = {created.sync.get(), lock.get()};
   if (unified) plan.not_for_init.push_back(unified.get());
   created.init = start(plan, flags, unified.get(), container_init);
+  log_debug("init of container " + id + " is process " + std::to_string(created.init.pid()));
   rollback.has_init(created.init);
   plan.sync.close();
   // Not before: who enters the container's user namespace on the way here has no rights over what is that one's.
@@ -231,8 +269,13 @@ Created create_container(const Context& context, const std::string& id, CreateOp
     run_hooks(plan.spec.hooks.prestart, "prestart", document);
     run_hooks(plan.spec.hooks.create_runtime, "createRuntime", document);
   };
+  answers.listener = [&](UniqueFd listener) {
+    send_listener(plan, std::move(listener), state.pid, state_document(state, "creating", false));
+  };
   await_ready(created.sync, created.init, plan, answers);
+  log_debug("init of container " + id + " is ready");
   cgroups.apply_cpu_quota(plan.spec.resources);
+  if (!options.pidfd_socket.empty()) send_pidfd(options.pidfd_socket, created.init.pidfd());
   if (!options.pid_file.empty()) write_pid_file(options.pid_file, state.pid);
   rollback.succeeded();
   created.spec = std::move(plan.spec);

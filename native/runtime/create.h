@@ -19,6 +19,8 @@ struct CreateOptions {
   std::string bundle;
   std::string console_socket;
   std::string pid_file;
+  /// A unix stream socket that a pidfd of the container's process is sent to.
+  std::string pidfd_socket;
   bool no_pivot = false;
   bool no_new_keyring = false;
   int preserve_fds = 0;
@@ -43,11 +45,18 @@ Created create_container(const Context& context, const std::string& id, CreateOp
 /// only logged.
 void destroy_container(const Context& context, const State& state);
 
+/// Sends a pidfd to a unix stream socket, the word "pidfd" being the data.
+void send_pidfd(const std::string& path, int pidfd);
+
 /// Writes a pid into a file, all at once.
 void write_pid_file(const std::string& path, pid_t pid);
 
 /// Descriptors handed over by socket activation (LISTEN_FDS) go on to the program.
 void pass_listen_fds(Plan& plan);
+
+/// Hands the descriptor of a filter on to the agent that the specification names, with the process it is about and its
+/// container's state (JSON).
+void send_listener(const Plan& plan, UniqueFd listener, pid_t pid, const std::string& state);
 
 /// Fills in what create and exec have in common: capabilities, seccomp filter, console. A terminal needs somebody to
 /// send it to.

@@ -108,7 +108,8 @@ int exec_command(const Context& context, const CommandLine& line) {
   prepare_process(plan, context, console, make_console);
   pass_listen_fds(plan);
 
-  Cgroups cgroups = state.cgroup_dirs();
+  auto below = line.values("cgroup");
+  Cgroups cgroups = state.cgroup_dirs().below(below);
   plan.cgroup_tasks = cgroups.open_tasks();
   plan.cgroups = cgroups.dirs();
   UniqueFd unified = cgroups.open_unified();
@@ -133,7 +134,7 @@ int exec_command(const Context& context, const CommandLine& line) {
   try {
     child = spawn(plan, 0, unified.get(), exec_init);
   } catch (const SysError& e) {
-    if (!cgroups.v2() || e.err() != EBUSY) throw;
+    if (!cgroups.v2() || e.err() != EBUSY || !below.empty()) throw;
     UniqueFd inner = cgroup_of(plan.proc, state.pid);
     if (!inner) throw;
     plan.not_for_init.push_back(inner.get());
@@ -141,9 +142,14 @@ int exec_command(const Context& context, const CommandLine& line) {
   }
   plan.sync.close();
   if (plan.process.oom_score_adj) set_oom_score_adj(plan.proc, child.pid(), *plan.process.oom_score_adj);
-  await_ready(ours, child, plan, {});
+  Answers answers;
+  answers.listener = [&](UniqueFd listener) {
+    send_listener(plan, std::move(listener), child.pid(), state_document(state, status_name(status), false));
+  };
+  await_ready(ours, child, plan, answers);
   // The socket closes with a successful exec; anything else that comes is why there was none.
   if (SyncMessage message = ours.receive(); message.type == SyncType::kError) throw StartError(message.text);
+  if (std::string path = line.value("pidfd-socket"); !path.empty()) send_pidfd(path, child.pidfd());
   if (std::string path = line.value("pid-file"); !path.empty()) write_pid_file(path, child.pid());
   if (detach) {
     child.release();

@@ -3,9 +3,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -18,6 +20,17 @@ namespace {
 struct termios& saved_terminal() {
   static struct termios saved;
   return saved;
+}
+
+/// Reaps children that have ended, up to the one that is waited for.
+void reap_orphans(pid_t waited_for) {
+  for (;;) {
+    siginfo_t info = {};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 || info.si_pid == waited_for) {
+      return;
+    }
+    ::waitpid(info.si_pid, nullptr, WNOHANG);
+  }
 }
 
 }  // namespace
@@ -34,6 +47,10 @@ Foreground::Foreground() {
 
 Foreground::~Foreground() {
   if (raw_) ::tcsetattr(0, TCSANOW, &saved_terminal());
+}
+
+void Foreground::adopt_orphans() {
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) throw_errno("become a subreaper");
 }
 
 UniqueFd Foreground::console() {
@@ -81,6 +98,7 @@ void Foreground::pass_signal(const Child& child) {
   struct signalfd_siginfo info;
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     int signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGCHLD) reap_orphans(child.pid());
     if (signal == SIGWINCH && master_) {
       resize();
     } else if (signal != SIGCHLD && signal != SIGPIPE && signal != SIGURG && signal != SIGWINCH) {

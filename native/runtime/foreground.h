@@ -14,6 +14,8 @@ class Foreground {
   Foreground(const Foreground&) = delete;
   Foreground& operator=(const Foreground&) = delete;
 
+  /// Processes that lose their parent become ours, and are reaped: without a pid namespace nobody else near would.
+  void adopt_orphans();
   /// The socket that init sends its terminal to; call for a process with a terminal.
   UniqueFd console();
   /// Exit code, as a shell counts.

@@ -124,6 +124,12 @@ void default_signals() {
   }
 }
 
+void load_seccomp(const Plan& plan) {
+  UniqueFd listener = apply_seccomp(plan.seccomp);
+  if (!listener) return;
+  plan.sync.ask(SyncType::kListener, std::to_string(listener.get()));
+}
+
 /// Everything from the user on; leaves this process one step before exec. Returns the program's path.
 std::string take_identity(Plan& plan) {
   Process& process = plan.process;
@@ -140,10 +146,10 @@ std::string take_identity(Plan& plan) {
   ::umask(process.umask.value_or(022));
   // Loading a filter takes CAP_SYS_ADMIN unless privileges cannot grow any more; then it can wait until the end and
   // lets through fewer of our own calls.
-  if (!process.no_new_privileges) apply_seccomp(plan.seccomp);
+  if (!process.no_new_privileges) load_seccomp(plan);
   change_user(plan);
   std::string program = find_executable(process.args[0], process.env);
-  if (process.no_new_privileges) apply_seccomp(plan.seccomp);
+  if (process.no_new_privileges) load_seccomp(plan);
   return program;
 }
 

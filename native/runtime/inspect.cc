@@ -1,12 +1,18 @@
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <sstream>
 
 #include "commands.h"
 #include "errno_text.h"
 #include "gantry/error.h"
 #include "log.h"
+#include "program.h"
 
 namespace gantry::runtime {
 namespace {
@@ -36,6 +42,51 @@ std::vector<Listed> all_containers(const Context& context) {
 std::string padded(std::string text, std::size_t width) {
   text.resize(std::max(text.size(), width), ' ');
   return text + "   ";
+}
+
+std::string word_at(const std::string& row, std::size_t index) {
+  std::istringstream words(row);
+  std::string word;
+  for (std::size_t i = 0; i <= index; ++i) {
+    if (!(words >> word)) return "";
+  }
+  return word;
+}
+
+std::optional<std::size_t> column_of(const std::string& header, const std::string& name) {
+  std::string word;
+  for (std::size_t i = 0; !(word = word_at(header, i)).empty(); ++i) {
+    if (word == name) return i;
+  }
+  return std::nullopt;
+}
+
+/// What ps(1) of the host prints with these words.
+std::string run_ps(const std::vector<std::string>& words) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
+  UniqueFd out(ends[0]), in(ends[1]);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, in.get(), 1);
+  pid_t pid = 0;
+  auto argv = pointers(words);
+  int err = ::posix_spawnp(&pid, "ps", &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (err) throw SysError(err, "run", "ps");
+  in.reset();
+  std::string text;
+  char chunk[8192];
+  for (ssize_t n; (n = ::read(out.get(), chunk, sizeof chunk)) != 0;) {
+    if (n < 0 && errno != EINTR) throw_errno("read", "the output of ps");
+    if (n > 0) text.append(chunk, static_cast<std::size_t>(n));
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0) {
+    if (errno != EINTR) throw_errno("wait for", "ps");
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw InvalidInput("ps failed");
+  return text;
 }
 
 }  // namespace
@@ -102,10 +153,21 @@ int ps_command(const Context& context, const CommandLine& line) {
     std::printf("%s]\n", text.c_str());
     return 0;
   }
-  if (line.arguments().size() > 1) throw UsageError("ps: options of ps(1) are not implemented; use --format json");
-  std::printf("PID       STATE  COMMAND\n");
-  for (pid_t pid : pids) {
-    if (auto info = process_info(pid)) std::printf("%-9d %c      %s\n", pid, info->state, info->name.c_str());
+  std::vector<std::string> words = {"ps"};
+  words.insert(words.end(), line.arguments().begin() + 1, line.arguments().end());
+  if (words.size() == 1) words.push_back("-ef");
+  std::string table = run_ps(words);
+  auto first = table.find('\n');
+  std::string header = table.substr(0, first);
+  auto column = column_of(header, "PID");
+  if (!column) throw InvalidInput("ps: there is no PID column with these options");
+  std::printf("%s\n", header.c_str());
+  for (std::size_t start = first == std::string::npos ? table.size() : first + 1; start < table.size();) {
+    auto end = std::min(table.find('\n', start), table.size());
+    std::string row = table.substr(start, end - start);
+    start = end + 1;
+    pid_t pid = std::atoi(word_at(row, *column).c_str());
+    if (std::find(pids.begin(), pids.end(), pid) != pids.end()) std::printf("%s\n", row.c_str());
   }
   return 0;
 }

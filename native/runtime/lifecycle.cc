@@ -33,6 +33,7 @@ CreateOptions create_options(const CommandLine& line) {
   options.bundle = line.value("bundle");
   options.console_socket = line.value("console-socket");
   options.pid_file = line.value("pid-file");
+  options.pidfd_socket = line.value("pidfd-socket");
   options.no_pivot = line.has("no-pivot");
   options.no_new_keyring = line.has("no-new-keyring");
   options.preserve_fds = line.number("preserve-fds", 0);
@@ -200,6 +201,7 @@ int run_command(const Context& context, const CommandLine& line) {
   std::optional<Foreground> foreground;
   if (!detach) {
     foreground.emplace();
+    if (!line.has("no-subreaper")) foreground->adopt_orphans();
     if (options.console_socket.empty()) options.make_console = [&] { return foreground->console(); };
   }
   Created created = create_container(context, line.arguments()[0], std::move(options));

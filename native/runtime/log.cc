@@ -5,6 +5,7 @@
 #include <rapidjson/writer.h>
 #include <unistd.h>
 
+#include "gantry/error.h"
 #include "gantry/fd.h"
 #include "state.h"
 
@@ -43,7 +44,13 @@ void log(const char* level, const std::string& message) {
 
 }  // namespace
 
-void set_log(LogOptions wanted) { options() = std::move(wanted); }
+void set_log(LogOptions wanted) {
+  if (!wanted.path.empty()) {
+    UniqueFd fd(::open(wanted.path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!fd) throw_errno("open", wanted.path);
+  }
+  options() = std::move(wanted);
+}
 
 void log_warning(const std::string& message) { log("warning", message); }
 

@@ -10,6 +10,7 @@ struct LogOptions {
   bool json = false;
   bool debug = false;
 };
+/// Throws SysError when the file cannot be written.
 void set_log(LogOptions options);
 
 void log_warning(const std::string& message);

@@ -29,7 +29,7 @@ const std::vector<Flag> kGlobalFlags = {
 };
 
 const std::vector<Flag> kCreateFlags = {
-    {"bundle", 'b', true},  {"console-socket", 0, true},  {"pid-file", 0, true},
+    {"bundle", 'b', true},  {"console-socket", 0, true},  {"pid-file", 0, true},     {"pidfd-socket", 0, true},
     {"no-pivot", 0, false}, {"no-new-keyring", 0, false}, {"preserve-fds", 0, true},
 };
 
@@ -41,7 +41,9 @@ std::vector<Flag> with(std::vector<Flag> flags, std::vector<Flag> more) {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"create", "[flags] ID", kCreateFlags, 1, create_command, true},
-      {"run", "[flags] ID", with(kCreateFlags, {{"detach", 'd', false}, {"keep", 0, false}}), 1, run_command, true},
+      {"run", "[flags] ID",
+       with(kCreateFlags, {{"detach", 'd', false}, {"keep", 0, false}, {"no-subreaper", 0, false}}), 1, run_command,
+       true},
       {"start", "ID", {}, 1, start_command, false},
       {"state", "ID", {}, 1, state_command, false},
       {"kill", "[--all] ID [SIGNAL]", {{"all", 'a', false}}, 1, kill_command, false},
@@ -57,6 +59,8 @@ const std::vector<Command>& commands() {
         {"process", 'p', true},
         {"detach", 'd', false},
         {"pid-file", 0, true},
+        {"pidfd-socket", 0, true},
+        {"cgroup", 0, true},
         {"process-label", 0, true},
         {"apparmor", 0, true},
         {"no-new-privs", 0, false},
@@ -74,7 +78,7 @@ const std::vector<Command>& commands() {
        false},
       {"pause", "ID", {}, 1, pause_command, false},
       {"resume", "ID", {}, 1, resume_command, false},
-      {"spec", "[--bundle DIR]", {{"bundle", 'b', true}}, 0, spec_command, false},
+      {"spec", "[--bundle DIR] [--rootless]", {{"bundle", 'b', true}, {"rootless", 0, false}}, 0, spec_command, false},
       {"features", "", {}, 0, features_command, false},
       {"events",
        "[--stats] [--interval SECONDS] ID",
@@ -98,6 +102,10 @@ const std::vector<Command>& commands() {
         {"memory", 0, true},
         {"memory-reservation", 0, true},
         {"memory-swap", 0, true},
+        {"kernel-memory", 0, true},
+        {"kernel-memory-tcp", 0, true},
+        {"l3-cache-schema", 0, true},
+        {"mem-bw-schema", 0, true},
         {"pids-limit", 0, true}},
        1,
        update_command,
@@ -111,6 +119,19 @@ void usage(FILE* out) {
   std::fputs(
       "usage: gantry-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND\n\ncommands:\n", out);
   for (const auto& command : commands()) std::fprintf(out, "  %s %s\n", command.name, command.synopsis);
+}
+
+void usage(const Command& command) {
+  std::printf("usage: gantry-runtime [global flags] %s %s\n", command.name, command.synopsis);
+  if (!command.flags.empty()) std::printf("\nflags:\n");
+  for (const auto& flag : command.flags) {
+    std::string letter = flag.letter ? std::string(", -") + flag.letter : "";
+    std::printf("  --%s%s%s\n", flag.name, letter.c_str(), flag.takes_value ? " VALUE" : "");
+  }
+}
+
+bool asks_for_help(const std::vector<std::string>& words) {
+  return !words.empty() && (words[0] == "--help" || words[0] == "-h" || words[0] == "-help");
 }
 
 std::string default_root() {
@@ -132,9 +153,17 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
     return 0;
   }
   const auto& rest = global.arguments();
-  if (rest.empty() || global.has("help") || rest[0] == "help") {
+  if (rest.empty() || global.has("help") || (rest[0] == "help" && rest.size() == 1)) {
     usage(stdout);
     return 0;
+  }
+  const std::vector<std::string> words_of_command(rest.begin() + 1, rest.end());
+  if (rest[0] == "help" || asks_for_help(words_of_command)) {
+    const std::string& name = rest[0] == "help" ? rest[1] : rest[0];
+    for (const auto& command : commands()) {
+      if (name == command.name) return usage(command), 0;
+    }
+    throw UsageError("no command " + name);
   }
   if (std::string rootless = global.value("rootless"); rootless == "true") {
     throw InvalidInput("rootless containers are not implemented");
@@ -144,7 +173,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
   if (global.has("systemd-cgroup")) throw InvalidInput("the systemd cgroup driver is not implemented");
   for (const auto& command : commands()) {
     if (rest[0] != command.name) continue;
-    CommandLine line(command.flags, {rest.begin() + 1, rest.end()});
+    CommandLine line(command.flags, words_of_command);
     if (line.arguments().size() < command.least_arguments) {
       throw UsageError(std::string(command.name) + ": needs " + command.synopsis);
     }

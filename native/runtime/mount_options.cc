@@ -2,6 +2,7 @@
 
 #include <linux/mount.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "gantry/error.h"
@@ -71,6 +72,22 @@ std::optional<std::pair<unsigned long, bool>> parse_propagation(const std::strin
   if (name == "slave") return {{1ul << 19, tree}};
   if (name == "shared") return {{1ul << 20, tree}};
   return std::nullopt;
+}
+
+std::vector<std::string> mount_option_names() {
+  std::vector<std::string> all = {"bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"};
+  for (const auto& attribute : kAttributes) {
+    all.emplace_back(attribute.name);
+    all.push_back("r" + std::string(attribute.name));
+  }
+  for (const char* name : {"unbindable", "private", "slave", "shared"}) {
+    all.emplace_back(name);
+    all.push_back("r" + std::string(name));
+  }
+  all.insert(all.end(), std::begin(kSuperBlock), std::end(kSuperBlock));
+  all.insert(all.end(), std::begin(kIgnored), std::end(kIgnored));
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 MountOptions parse_mount_options(const std::vector<std::string>& options) {

@@ -31,6 +31,9 @@ struct MountOptions {
 /// Throws InvalidInput for options that contradict each other.
 MountOptions parse_mount_options(const std::vector<std::string>& options);
 
+/// Every word that parse_mount_options() understands itself, sorted. What else an option may be is the file system's.
+std::vector<std::string> mount_option_names();
+
 /// MS_ flag and recursion of a propagation word ("rslave"); nothing when it is not one.
 std::optional<std::pair<unsigned long, bool>> parse_propagation(const std::string& word);
 

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <string_view>
 
 #include "errno_text.h"
@@ -110,6 +111,15 @@ void set_home(std::vector<std::string>& env, uid_t uid) {
   if (home && *home) return;
   std::string found = home_of(read_passwd(), uid);
   env.push_back("HOME=" + (found.empty() ? "/" : found));
+}
+
+void keep_last_of_each(std::vector<std::string>& env) {
+  std::set<std::string_view> seen;
+  std::vector<std::string> kept;
+  for (auto it = env.rbegin(); it != env.rend(); ++it) {
+    if (seen.insert(std::string_view(*it).substr(0, it->find('='))).second) kept.push_back(*it);
+  }
+  env.assign(kept.rbegin(), kept.rend());
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {

@@ -23,6 +23,9 @@ const char* environment_value(const std::vector<std::string>& env, const std::st
 /// Adds HOME from the root's /etc/passwd, or "/", when the environment has none.
 void set_home(std::vector<std::string>& env, uid_t uid);
 
+/// Of variables given more than once only the last stays: programs disagree on which of them counts.
+void keep_last_of_each(std::vector<std::string>& env);
+
 /// Null-terminated pointers into `strings`, for execve.
 std::vector<char*> pointers(const std::vector<std::string>& strings);
 

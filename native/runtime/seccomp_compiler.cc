@@ -34,10 +34,10 @@ std::uint32_t parse_action(const Json& json, std::uint32_t value) {
       {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
       {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
       {"SCMP_ACT_LOG", SCMP_ACT_LOG},
+      {"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY},
   };
   if (name == "SCMP_ACT_ERRNO") return SCMP_ACT_ERRNO(value);
   if (name == "SCMP_ACT_TRACE") return SCMP_ACT_TRACE(value);
-  if (name == "SCMP_ACT_NOTIFY") throw InvalidInput("SCMP_ACT_NOTIFY is not implemented");
   auto known = plain.find(name);
   if (known == plain.end()) throw InvalidInput(json.path() + ": unknown action " + name);
   return known->second;
@@ -73,17 +73,15 @@ unsigned parse_flags(const Json& json) {
   unsigned flags = 0;
   json.each([&](const Json& flag) {
     std::string name = flag.string();
-    if (name == "SECCOMP_FILTER_FLAG_TSYNC") {
-      // The process has one thread.
-    } else if (name == "SECCOMP_FILTER_FLAG_LOG") {
-      flags |= SECCOMP_FILTER_FLAG_LOG;
-    } else if (name == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
-      flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    } else {
-      throw InvalidInput(flag.path() + ": unknown flag " + name);
+    for (const auto& [known, value] : kSeccompFlags) {
+      if (name != known) continue;
+      flags |= value;
+      return;
     }
+    throw InvalidInput(flag.path() + ": unknown flag " + name);
   });
-  return flags;
+  // The process has one thread.
+  return flags & ~static_cast<unsigned>(SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 void check(int result, const std::string& what) {
@@ -159,7 +157,8 @@ SeccompFilter compile(const std::string& profile) {
   Json json(&document, "seccomp");
   std::uint32_t default_errno = json["defaultErrnoRet"].uint32_if().value_or(EPERM);
   std::uint32_t default_action = parse_action(json["defaultAction"], default_errno);
-  if (json["listenerPath"].present()) throw InvalidInput("seccomp.listenerPath is not implemented");
+  if (default_action == SCMP_ACT_NOTIFY) throw InvalidInput("SCMP_ACT_NOTIFY cannot be used as default action");
+  bool notifies = false;
 
   Filter filter(::seccomp_init(default_action), &::seccomp_release);
   if (!filter) throw InvalidInput("seccomp: the default action is not possible");
@@ -178,6 +177,13 @@ SeccompFilter compile(const std::string& profile) {
       }
     }
     std::uint32_t action = parse_action(rule["action"], rule["errnoRet"].uint32_if().value_or(EPERM));
+    for (const auto& name : rule["names"].strings()) {
+      // By this call the runtime is told of the listener: nobody would be there to answer for it.
+      if (action == SCMP_ACT_NOTIFY && name == "write") {
+        throw InvalidInput("SCMP_ACT_NOTIFY cannot be used for the write syscall");
+      }
+    }
+    notifies = notifies || action == SCMP_ACT_NOTIFY;
     // The library refuses rules that say what happens anyway.
     if (action == default_action) return;
     std::vector<scmp_arg_cmp> arguments;
@@ -196,6 +202,11 @@ SeccompFilter compile(const std::string& profile) {
   check(::seccomp_export_bpf(filter.get(), code.get()), "compile the filter");
   SeccompFilter result;
   result.flags = parse_flags(json["flags"]);
+  if (notifies) {
+    result.flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  } else {
+    result.flags &= ~kWaitKillable;
+  }
   off_t size = ::lseek(code.get(), 0, SEEK_END);
   result.program.resize(static_cast<std::size_t>(size) / sizeof(sock_filter));
   if (::pread(code.get(), result.program.data(), static_cast<std::size_t>(size), 0) != size) {

@@ -47,7 +47,7 @@ std::string maker() {
   struct utsname machine;
   if (::uname(&machine) != 0) throw_errno("uname");
   return std::string(machine.machine) + " libseccomp " + std::to_string(SCMP_VER_MAJOR) + "." +
-         std::to_string(SCMP_VER_MINOR) + "." + std::to_string(SCMP_VER_MICRO) + " form 2";
+         std::to_string(SCMP_VER_MINOR) + "." + std::to_string(SCMP_VER_MICRO) + " form 3";
 }
 
 /// Reads a kept entry if nobody but root could have written it.
@@ -166,12 +166,16 @@ SeccompFilter load_seccomp_filter(const std::string& profile, const SeccompCompi
   return filter;
 }
 
-void apply_seccomp(const SeccompFilter& filter) {
-  if (filter.program.empty()) return;
+bool SeccompFilter::notifies() const { return flags & SECCOMP_FILTER_FLAG_NEW_LISTENER; }
+
+UniqueFd apply_seccomp(const SeccompFilter& filter) {
+  if (filter.program.empty()) return UniqueFd();
   struct sock_fprog program = {};
   program.len = static_cast<unsigned short>(filter.program.size());
   program.filter = const_cast<sock_filter*>(filter.program.data());
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter.flags, &program) != 0) throw_errno("load seccomp filter");
+  long r = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter.flags, &program);
+  if (r < 0) throw_errno("load seccomp filter");
+  return UniqueFd(filter.notifies() ? static_cast<int>(r) : -1);
 }
 
 }  // namespace gantry::runtime

@@ -100,31 +100,36 @@ std::vector<Hook> parse_hooks(const Json& json) {
 
 }  // namespace
 
-std::vector<unsigned> parse_number_list(const Json& json) {
+std::optional<std::vector<unsigned>> expand_number_list(std::string_view text) {
   std::vector<unsigned> all;
-  if (!json.present()) return all;
-  std::string text = json.string();
   const char* at = text.data();
   const char* end = at + text.size();
-  auto number = [&] {
-    unsigned n = 0;
+  auto number = [&](unsigned& n) {
     auto [next, err] = std::from_chars(at, end, n);
-    if (err != std::errc() || n >= kMaxProcessors) json.refuse("a list of numbers such as \"0-3,7\"");
     at = next;
-    return n;
+    return err == std::errc() && n < kMaxProcessors;
   };
   while (!text.empty()) {
-    unsigned first = number(), last = first;
+    unsigned first = 0;
+    if (!number(first)) return std::nullopt;
+    unsigned last = first;
     if (at != end && *at == '-') {
       ++at;
-      last = number();
+      if (!number(last)) return std::nullopt;
     }
-    if (last < first) json.refuse("a list of numbers such as \"0-3,7\"");
+    if (last < first) return std::nullopt;
     for (unsigned n = first; n <= last; ++n) all.push_back(n);
     if (at == end) break;
-    if (*at++ != ',') json.refuse("a list of numbers such as \"0-3,7\"");
+    if (*at++ != ',') return std::nullopt;
   }
   return all;
+}
+
+std::vector<unsigned> parse_number_list(const Json& json) {
+  if (!json.present()) return {};
+  auto numbers = expand_number_list(json.string());
+  if (!numbers) json.refuse("a list of numbers such as \"0-3,7\"");
+  return *std::move(numbers);
 }
 
 Process parse_process(const Json& json) {
@@ -149,6 +154,13 @@ Process parse_process(const Json& json) {
   p.args = json["args"].strings();
   if (p.args.empty()) throw InvalidInput("args must not be empty");
   p.env = json["env"].strings();
+  for (std::size_t i = 0; i < p.env.size(); ++i) {
+    auto equals = p.env[i].find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw InvalidInput(json.path() + ".env[" + std::to_string(i) + "]: invalid environment variable: \"" + p.env[i] +
+                         "\"");
+    }
+  }
   p.cwd = json["cwd"].string_or("");
   if (p.cwd.empty() || p.cwd[0] != '/') throw InvalidInput("cwd must be an absolute path");
   if (auto caps = json["capabilities"]; caps.present()) p.capabilities = parse_capabilities(caps);

@@ -171,6 +171,9 @@ Process parse_process(const Json& json);
 /// Numbers out of a list such as "0-3,7" of processors or memory nodes; throws InvalidInput naming the field.
 std::vector<unsigned> parse_number_list(const Json& json);
 
+/// The same of plain text; nothing when it is not such a list.
+std::optional<std::vector<unsigned>> expand_number_list(std::string_view text);
+
 std::vector<IdMapping> parse_mappings(const Json& json);
 
 /// Fields of the `linux` object, into `spec`.

@@ -1,6 +1,7 @@
 #include "sync.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <vector>
 
@@ -15,13 +16,15 @@ constexpr std::size_t kMaxMessage = 16384;
 std::pair<Sync, Sync> Sync::pair() {
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) throw_errno("socketpair");
-  return {Sync(UniqueFd(fds[0])), Sync(UniqueFd(fds[1]))};
+  return {Sync(UniqueFd(fds[0]), false), Sync(UniqueFd(fds[1]), true)};
 }
 
 void Sync::send(SyncType type, const std::string& text) const {
   std::string message(1, static_cast<char>(type));
   message.append(text, 0, kMaxMessage - 1);
-  while (::send(fd_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
+  // Init may well die of SIGPIPE: whom it would serve is gone.
+  while ((inits_ ? ::write(fd_.get(), message.data(), message.size())
+                 : ::send(fd_.get(), message.data(), message.size(), MSG_NOSIGNAL)) < 0) {
     if (errno != EINTR) throw_errno("send to the other side of the container's set-up");
   }
 }
@@ -29,7 +32,7 @@ void Sync::send(SyncType type, const std::string& text) const {
 SyncMessage Sync::receive() const {
   std::vector<char> buffer(kMaxMessage);
   for (;;) {
-    ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+    ssize_t n = ::read(fd_.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     // A reset is what is seen of a peer that died with something unread.
     if (n == 0 || (n < 0 && errno == ECONNRESET)) return {};
@@ -38,8 +41,8 @@ SyncMessage Sync::receive() const {
   }
 }
 
-void Sync::ask(SyncType question) const {
-  send(question);
+void Sync::ask(SyncType question, const std::string& text) const {
+  send(question, text);
   if (receive().type != SyncType::kGo) throw InvalidInput("the runtime went away");
 }
 

@@ -23,6 +23,9 @@ namespace gantry::runtime {
 ///                             ◀─ kRuntimeHooks ─
 ///   run them ───────────────────────── kGo ───▶ createContainer hooks, pivot, console, user,
 ///                                               capabilities, seccomp, find the executable
+///     only with a filter that asks somebody else:
+///                               ◀─ kListener ─ (the number of the descriptor)
+///   fetch it, hand it on ───────────── kGo ───▶ close it
 ///                                  ◀── kReady ─
 ///   pid file, exit 0
 ///   (create) open exec.fifo for reading ······▶ blocked opening exec.fifo for writing; wakes, writes
@@ -36,6 +39,7 @@ enum class SyncType : char {
   kMapIds = 'M',
   kRuntimeHooks = 'H',
   kRootMade = 'A',
+  kListener = 'L',
   kReady = 'R',
   kGo = 'G',
   kError = 'E',
@@ -50,19 +54,21 @@ struct SyncMessage {
 
 class Sync {
  public:
-  explicit Sync(UniqueFd fd) : fd_(std::move(fd)) {}
+  /// Init's end works by read(2) and write(2) alone: a system call filter may know no other calls of sockets.
+  Sync(UniqueFd fd, bool inits) : fd_(std::move(fd)), inits_(inits) {}
   /// Both ends; the first for the runtime.
   static std::pair<Sync, Sync> pair();
 
   void send(SyncType type, const std::string& text = {}) const;
   SyncMessage receive() const;
   /// Sends `question` and waits for kGo; throws when the other side is gone.
-  void ask(SyncType question) const;
+  void ask(SyncType question, const std::string& text = {}) const;
   void close() { fd_.reset(); }
   int get() const { return fd_.get(); }
 
  private:
   UniqueFd fd_;
+  bool inits_;
 };
 
 }  // namespace gantry::runtime

@@ -78,6 +78,8 @@ Resources wanted_resources(const CommandLine& line) {
   bytes("memory", r.memory_limit);
   bytes("memory-reservation", r.memory_reservation);
   bytes("memory-swap", r.memory_swap);
+  bytes("kernel-memory", r.memory_kernel);
+  bytes("kernel-memory-tcp", r.memory_kernel_tcp);
   r.cpuset_cpus = line.value("cpuset-cpus");
   r.cpuset_mems = line.value("cpuset-mems");
   return r;
@@ -88,6 +90,9 @@ Resources wanted_resources(const CommandLine& line) {
 int update_command(const Context& context, const CommandLine& line) {
   State state = context.root.load(line.arguments()[0]);
   if (status_of(context.root, state) == Status::kStopped) throw InvalidInput("cannot update a stopped container");
+  if (line.has("l3-cache-schema") || line.has("mem-bw-schema")) {
+    throw InvalidInput("cache and memory bandwidth allocation (resctrl) is not supported");
+  }
   Resources resources = wanted_resources(line);
   Cgroups cgroups = state.cgroup_dirs();
   cgroups.apply(resources);
