@@ -56,7 +56,10 @@ async function devicesBelow(folder: string, inContainer: string, skip: ReadonlyS
 const NOT_PASSED_ON = new Set(['pts', 'shm', 'fd', 'mqueue', 'console', '.lxc', '.lxd-mounts', '.udev', 'hugepages']);
 
 /** Looks up what a container asked for. A missing device is an error in Docker's words. */
-export async function resolveDevices(host: Host, config: HostConfig): Promise<ResolvedDevices> {
+export async function resolveDevices(
+  host: Host,
+  config: Pick<HostConfig, 'privileged' | 'devices' | 'deviceCgroupRules'>,
+): Promise<ResolvedDevices> {
   const rules: OciDeviceRule[] = [];
   const devices: OciDevice[] = [];
   if (config.privileged) {

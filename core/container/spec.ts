@@ -59,7 +59,7 @@ export const MASKED_PATHS: readonly string[] = [
 export const READONLY_PATHS: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** The devices that every container has; their nodes are the runtime's to make. */
-const DEFAULT_DEVICE_RULES: readonly OciDeviceRule[] = [
+export const DEFAULT_DEVICE_RULES: readonly OciDeviceRule[] = [
   { allow: false, access: 'rwm' },
   { allow: true, type: 'c', major: 1, minor: 5, access: 'rwm' },
   { allow: true, type: 'c', major: 1, minor: 3, access: 'rwm' },

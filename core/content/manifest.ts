@@ -59,17 +59,28 @@ function bounded(layer: Descriptor): Descriptor {
   return layer;
 }
 
-function imageManifest(reader: JsonReader, mediaType: string): ImageManifest {
+/** What a manifest's configuration is of. */
+export type Purpose = 'image' | 'plugin';
+
+function checkConfigType(type: string, purpose: Purpose): void {
+  const isPlugin = type === mediaTypes.dockerPluginConfig;
+  const isImage = type === mediaTypes.dockerConfig || type === mediaTypes.ociConfig;
+  if (purpose === 'plugin' ? isPlugin : isImage) return;
+  if (isPlugin) throw invalid('Encountered remote "application/vnd.docker.plugin.v1+json"(plugin config) when fetching image');
+  if (isImage) throw invalid(`Encountered remote ${JSON.stringify(type)}(image) when fetching plugin`);
+  throw invalid(
+    `this is no ${purpose === 'plugin' ? 'plugin' : 'container image'}: its configuration has the type ${JSON.stringify(type.slice(0, 200))}`,
+  );
+}
+
+function imageManifest(reader: JsonReader, mediaType: string, purpose: Purpose): ImageManifest {
   const config = reader.child('config');
   if (!config) throw invalid('the manifest names no configuration');
   const layers = reader.children('layers').map((layer) => bounded(descriptor(layer)));
   if (layers.length > limits.layers)
     throw invalid(`the image has ${layers.length} layers, more than the ${limits.layers} that can be mounted`);
   const described = descriptor(config);
-  if (described.mediaType === mediaTypes.dockerPluginConfig)
-    throw invalid('Encountered remote "application/vnd.docker.plugin.v1+json"(plugin config) when fetching image');
-  if (described.mediaType !== mediaTypes.dockerConfig && described.mediaType !== mediaTypes.ociConfig)
-    throw invalid(`this is no container image: its configuration has the type ${JSON.stringify(described.mediaType.slice(0, 200))}`);
+  checkConfigType(described.mediaType, purpose);
   if (described.size > limits.configBytes) throw invalid(`the configuration has ${described.size} bytes, more than ${limits.configBytes}`);
   return { kind: 'image', mediaType, config: described, layers };
 }
@@ -89,7 +100,7 @@ function imageIndex(reader: JsonReader, mediaType: string): ImageIndex {
  * the descriptor's type; '' when unknown), the document's own `mediaType`, and its members. A document that could be read
  * both as a manifest and as an index is refused.
  */
-export function parseManifest(bytes: Uint8Array, claimed: string): Manifest {
+export function parseManifest(bytes: Uint8Array, claimed: string, purpose: Purpose = 'image'): Manifest {
   if (bytes.byteLength > limits.manifestBytes)
     throw invalid(`the manifest has ${bytes.byteLength} bytes, more than ${limits.manifestBytes}`);
   const reader = JsonReader.of(parseJson(bytes, 'the manifest'), 'the manifest');
@@ -106,7 +117,7 @@ export function parseManifest(bytes: Uint8Array, claimed: string): Manifest {
   const isIndex = reader.has('manifests');
   if (isImage && isIndex) throw invalid('the manifest has both layers and manifests: it is ambiguous');
   if (isIndex && (isIndexType(type) || type === '')) return imageIndex(reader, type || mediaTypes.ociIndex);
-  if (isImage && (isManifestType(type) || type === '')) return imageManifest(reader, type || mediaTypes.ociManifest);
+  if (isImage && (isManifestType(type) || type === '')) return imageManifest(reader, type || mediaTypes.ociManifest, purpose);
   throw invalid(`unsupported manifest type ${JSON.stringify(type.slice(0, 200))}`);
 }
 

@@ -35,6 +35,13 @@ interface Ask {
   readonly signal: AbortSignal;
 }
 
+export interface ClientOptions {
+  /** Asks for a token that lasts. */
+  readonly offline?: boolean;
+  /** The repository holds plugins: a token server has another word for the right to it. */
+  readonly plugin?: boolean;
+}
+
 /** One repository at one endpoint, on behalf of one user. Speaks the OCI distribution protocol; verifies what has a digest in its name. */
 export class RegistryClient {
   private readonly authorizer: Authorizer;
@@ -46,9 +53,11 @@ export class RegistryClient {
     /** '' for the registry as a whole. */
     readonly repository: string,
     auth: RegistryAuth | undefined,
-    options?: { offline: boolean },
+    private readonly options?: ClientOptions,
   ) {
-    this.authorizer = new Authorizer(transport, endpoints, endpoint, endpoint.mirror ? undefined : auth, options);
+    this.authorizer = new Authorizer(transport, endpoints, endpoint, endpoint.mirror ? undefined : auth, {
+      offline: options?.offline ?? false,
+    });
   }
 
   /** Whether there is a registry, and it takes our credentials. Gives back a refresh token when one was asked for. */
@@ -301,11 +310,15 @@ export class RegistryClient {
   }
 
   private pullScope(): string[] {
-    return [`repository:${this.repository}:pull`];
+    return [`${this.resource}:${this.repository}:pull`];
   }
 
   private pushScope(): string[] {
-    return [`repository:${this.repository}:pull,push`];
+    return [`${this.resource}:${this.repository}:pull,push`];
+  }
+
+  private get resource(): string {
+    return this.options?.plugin ? 'repository(plugin)' : 'repository';
   }
 }
 

@@ -3,7 +3,7 @@ import { DEFAULT_DOMAIN, type Reference } from '../content/reference.js';
 import type { Settings } from '../system/settings.js';
 import type { RegistryAuth } from './credentials.js';
 import { Endpoints } from './endpoints.js';
-import { RegistryClient } from './registry-client.js';
+import { type ClientOptions, RegistryClient } from './registry-client.js';
 import { RegistryError, RegistryUnreachable } from './registry-error.js';
 import { Transport } from './transport.js';
 
@@ -25,12 +25,12 @@ export class Registry {
   }
 
   /** Clients for a repository, one for each address that may be tried, in order. */
-  async forPull(name: Reference, auth: RegistryAuth | undefined): Promise<RegistryClient[]> {
-    return (await this.endpoints.forPull(name.domain)).map((endpoint) => this.client(endpoint, name.path, auth));
+  async forPull(name: Reference, auth: RegistryAuth | undefined, options?: ClientOptions): Promise<RegistryClient[]> {
+    return (await this.endpoints.forPull(name.domain)).map((endpoint) => this.client(endpoint, name.path, auth, options));
   }
 
-  async forPush(name: Reference, auth: RegistryAuth | undefined): Promise<RegistryClient[]> {
-    return (await this.endpoints.forPush(name.domain)).map((endpoint) => this.client(endpoint, name.path, auth));
+  async forPush(name: Reference, auth: RegistryAuth | undefined, options?: ClientOptions): Promise<RegistryClient[]> {
+    return (await this.endpoints.forPush(name.domain)).map((endpoint) => this.client(endpoint, name.path, auth, options));
   }
 
   /** For a login: asks for a token that lasts. */
@@ -75,7 +75,12 @@ export class Registry {
     this.transport.close();
   }
 
-  private client(endpoint: ConstructorParameters<typeof RegistryClient>[2], path: string, auth: RegistryAuth | undefined): RegistryClient {
-    return new RegistryClient(this.transport, this.endpoints, endpoint, path, auth);
+  private client(
+    endpoint: ConstructorParameters<typeof RegistryClient>[2],
+    path: string,
+    auth: RegistryAuth | undefined,
+    options?: ClientOptions,
+  ): RegistryClient {
+    return new RegistryClient(this.transport, this.endpoints, endpoint, path, auth, options);
   }
 }
