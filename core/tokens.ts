@@ -19,6 +19,7 @@ export const Tokens = {
   Volumes: token<import('./volume/volumes.js').Volumes>('Volumes'),
   /** What containers and execs share. */
   ContainerRoom: token<import('./container/room.js').ContainerRoom>('ContainerRoom'),
+  ManagedPlugins: token<import('./plugin/plugins.js').Plugins>('ManagedPlugins'),
   Containers: token<import('./container/containers.js').Containers>('Containers'),
   Execs: token<import('./container/execs.js').Execs>('Execs'),
   Storage: token<import('./storage/storage.js').Storage>('Storage'),

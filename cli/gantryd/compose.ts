@@ -14,6 +14,8 @@ import { DriverRegistry } from '@gantry/core/extension/driver-registry.js';
 import { ImageService } from '@gantry/core/image/image-service.js';
 import { LayerStore } from '@gantry/core/layer/layer-store.js';
 import { NetworkService } from '@gantry/core/network/network-service.js';
+import { ManagedPluginOrigin } from '@gantry/core/plugin/plugin-origin.js';
+import { PluginService } from '@gantry/core/plugin/plugin-service.js';
 import { Database } from '@gantry/core/state/database.js';
 import { Journal } from '@gantry/core/state/journal.js';
 import { StorageService } from '@gantry/core/storage/storage-service.js';
@@ -54,9 +56,10 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   );
 
   const events = new EventBus();
+  const managed = new ManagedPluginOrigin();
   const plugins = new PluginHost({
     folders: settings.pluginFolders,
-    origins: [],
+    origins: [managed],
     log,
     logCopy: async () => (await registry.get('log', 'json-file')).driver,
     changed: (status, error) => tellOfPlugin(events, status, error),
@@ -100,6 +103,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   container.register(Tokens.Networks, { useFactory: single((c) => c.resolve(NetworkService)) });
   container.register(Tokens.Volumes, { useFactory: single((c) => c.resolve(VolumeService)) });
   container.register(Tokens.ContainerRoom, { useFactory: single((c) => c.resolve(ContainerRoom)) });
+  container.register(Tokens.ManagedPlugins, { useFactory: single((c) => c.resolve(PluginService)) });
   container.register(Tokens.Containers, { useFactory: single((c) => c.resolve(ContainerService)) });
   container.register(Tokens.Execs, { useFactory: single((c) => c.resolve(ExecService)) });
   container.register(Tokens.Storage, { useFactory: single((c) => c.resolve(StorageService)) });
@@ -111,6 +115,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   const images = container.resolve(Tokens.Images) as ImageService;
   const networks = container.resolve(Tokens.Networks) as NetworkService;
   const volumes = container.resolve(Tokens.Volumes) as VolumeService;
+  const managedPlugins = container.resolve(Tokens.ManagedPlugins) as PluginService;
   const room = container.resolve(Tokens.ContainerRoom);
   const containers = container.resolve(Tokens.Containers) as ContainerService;
 
@@ -125,6 +130,12 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => images.open(),
     () => images.close(),
   );
+  managed.use(managedPlugins);
+  await lifecycle.start(
+    'managed plugins',
+    () => managedPlugins.open(),
+    () => managedPlugins.close(),
+  );
   await lifecycle.start('volumes', () => volumes.open());
   if (cluster) networks.useCluster(cluster);
   await lifecycle.start(
@@ -138,6 +149,11 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => containers.close(),
   );
   images.useGuard((imageId) => containers.usersOf(imageId));
+  managedPlugins.useUsers((plugin) => {
+    const names = new Set([plugin.name, plugin.name.replace(/:latest$/, '')]);
+    const logging = room.store.list().filter(({ id, hostConfig }) => names.has(hostConfig.logDriver) && room.live.get(id));
+    return [...[...names].flatMap((name) => volumes.ofDriver(name)), ...logging.map(({ name }) => name)];
+  });
   volumes.useFreezer({
     running: (ids) => ids.filter((id) => room.store.byFullId(id)?.state.status === 'running'),
     freeze: (id) => containers.pause(id),
@@ -160,6 +176,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
           volumes,
           storage: container.resolve(Tokens.Storage),
           check: container.resolve(Tokens.Check),
+          managedPlugins,
           system: container.resolve(Tokens.System),
           events: container.resolve(Tokens.Events),
         },

@@ -101,7 +101,6 @@ describe('errors', () => {
       ['POST', '/build', 'image build'],
       ['POST', '/session', 'BuildKit session'],
       ['POST', '/grpc', 'BuildKit gRPC'],
-      ['POST', '/plugins/pull', 'managed plugins'],
       ['GET', '/containers/x/checkpoints', 'container checkpoints'],
       ['POST', '/swarm/init', 'swarm mode'],
       ['GET', '/images/library/x/attestations', 'image attestations'],

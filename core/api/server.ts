@@ -24,6 +24,7 @@ import { limits } from './limits.js';
 import { bindUnix } from './listen.js';
 import { missingRoutes } from './missing/routes.js';
 import { networkRoutes } from './networks/routes.js';
+import { pluginArchiveRoutes, pluginRoutes } from './plugins/routes.js';
 import type { Services } from './services.js';
 import { systemRoutes } from './system/routes.js';
 import { rewriteUrl, targetOf } from './version.js';
@@ -149,11 +150,13 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   volumeRoutes(app, services);
   gantryRoutes(app, services, context);
   volumeCopyRoutes(app, services);
+  pluginRoutes(app, services, context);
   missingRoutes(app);
   await app.register(async (streams) => {
     onlyStreams(streams);
     containerArchiveRoutes(streams, services, context);
     imageArchiveRoutes(streams, services, context);
+    pluginArchiveRoutes(streams, services);
     volumeArchiveRoutes(streams, services, context);
   });
   app.options('/*', (_request, reply) => reply.code(200).send());

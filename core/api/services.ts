@@ -5,6 +5,7 @@ import type { Networks } from '../network/networks.js';
 import type { Storage } from '../storage/storage.js';
 import type { Check } from '../system/check.js';
 import type { Events, System } from '../system/system.js';
+import type { Plugins } from '../plugin/plugins.js';
 import type { Volumes } from '../volume/volumes.js';
 
 /** The services behind the routes. */
@@ -16,6 +17,7 @@ export interface Services {
   readonly volumes: Volumes;
   readonly storage: Storage;
   readonly check: Check;
+  readonly managedPlugins: Plugins;
   readonly system: System;
   readonly events: Events;
 }

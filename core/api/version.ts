@@ -52,6 +52,7 @@ const NAMED = [
   /^\/(images)\/(.+)\/(json|history|push|tag|get|attestations)$/,
   /^\/(distribution)\/(.+)\/(json)$/,
   /^\/(plugins)\/(.+)\/(json|enable|disable|push|set|upgrade)$/,
+  /^\/(gantry\/v1\/plugins)\/(.+)\/(logs)$/,
   /^\/(images|plugins|volumes)\/(.+)$/,
 ];
 /** Words that are routes of their own, not names. */

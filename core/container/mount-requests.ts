@@ -79,7 +79,7 @@ export function parseBind(spec: string, volumeDriver: string): MountDraft {
       ...EMPTY,
       name: source,
       destination,
-      driver: volumeDriver === '' ? 'local' : volumeDriver,
+      driver: volumeDriver,
       mode: mode === '' && source !== '' ? 'z' : mode,
       readWrite: options.readWrite,
       anonymous: source === '',
@@ -169,12 +169,11 @@ export function parseMount(mount: MountRequest, volumeDriver: string): MountDraf
       if (mount.source !== '') checkVolumeName(mount.source);
       const subpath = mount.volume?.subpath ?? '';
       if (subpath !== '' && !isLocal(subpath)) refuse('subpath must be a relative path within the volume');
-      const driver = mount.volume?.driver || volumeDriver;
       return {
         point: {
           ...base,
           name: mount.source,
-          driver: driver === '' ? 'local' : driver,
+          driver: mount.volume?.driver || volumeDriver,
           mode: 'z',
           anonymous: mount.source === '',
           noCopy: mount.volume?.noCopy ?? false,

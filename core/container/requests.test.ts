@@ -109,7 +109,7 @@ describe('mount requests', () => {
       readWrite: false,
       propagation: 'rslave',
     });
-    expect(parseBind('name:/x:nocopy', '').point).toMatchObject({ type: 'volume', name: 'name', driver: 'local', noCopy: true });
+    expect(parseBind('name:/x:nocopy', '').point).toMatchObject({ type: 'volume', name: 'name', driver: '', noCopy: true });
     expect(parseBind('/x', 'other').point).toMatchObject({ type: 'volume', anonymous: true, driver: 'other' });
   });
 

@@ -23,7 +23,7 @@ import { UndoStack } from '../state/undo.js';
 import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
-import { parsePluginConfig } from './plugin-config.js';
+import { deviceJson, mountJson, parsePluginConfig, pluginConfigJson } from './plugin-config.js';
 import { pluginMatcher } from './plugin-filters.js';
 import { PluginPaths } from './plugin-paths.js';
 import { checkAgreed, privilegesOf, type Privilege } from './plugin-privileges.js';
@@ -31,7 +31,7 @@ import { PluginRunner } from './plugin-runner.js';
 import { applySettings, carriedOver, initialSettings } from './plugin-settings.js';
 import { PluginStore, pluginName } from './plugin-store.js';
 import { PluginTransfer, type RemotePlugin } from './plugin-transfer.js';
-import type { InstallPlugin, Plugin, PluginContent, PluginLife, Plugins } from './plugins.js';
+import type { InstallPlugin, Plugin, PluginContent, PluginDocuments, PluginLife, Plugins } from './plugins.js';
 
 /** Who holds a plugin's blobs. */
 const ownerOf = (id: string): string => `plugin:${id}`;
@@ -45,7 +45,7 @@ export type PluginUsers = (plugin: Plugin) => readonly string[];
 @injectable()
 export class PluginService implements Plugins {
   private readonly store: PluginStore;
-  private readonly paths: PluginPaths;
+  readonly paths: PluginPaths;
   private readonly transfer: PluginTransfer;
   private readonly runner: PluginRunner;
   private readonly locks = new KeyedLock();
@@ -142,8 +142,13 @@ export class PluginService implements Plugins {
     return this.runner.life(id);
   }
 
-  get places(): PluginPaths {
-    return this.paths;
+  documents({ config, layers, dockerVersion, settings }: Plugin): PluginDocuments {
+    const diffIds = layers.map(({ diffId }) => diffId);
+    return {
+      config: pluginConfigJson(config, diffIds, dockerVersion),
+      mounts: settings.mounts.map(mountJson),
+      devices: settings.devices.map(deviceJson),
+    };
   }
 
   async privileges(remote: string, auth: RegistryAuth | undefined): Promise<Privilege[]> {
@@ -151,11 +156,14 @@ export class PluginService implements Plugins {
     return privilegesOf(found.config);
   }
 
+  pulledName({ remote, name }: Pick<InstallPlugin, 'remote' | 'name'>): string {
+    const reference = tagged(parseReference(remote));
+    return pluginName(name === '' ? familiarForm({ ...reference, tag: reference.tag ?? 'latest', digest: undefined }) : name);
+  }
+
   async pull(request: InstallPlugin, progress: ProgressSink, signal: AbortSignal): Promise<void> {
     const reference = tagged(parseReference(request.remote));
-    const name = pluginName(
-      request.name === '' ? familiarForm({ ...reference, tag: reference.tag ?? 'latest', digest: undefined }) : request.name,
-    );
+    const name = this.pulledName(request);
     await this.locks.run(name, async () => {
       this.checkNew(name);
       const remote = await this.agreed(reference, request, signal);

@@ -1,4 +1,4 @@
-import { conflict, notFound } from '../contracts/errors.js';
+import { EngineError, conflict } from '../contracts/errors.js';
 import type { Database } from '../state/database.js';
 import { familiarForm, parseReference, tagged } from '../content/reference.js';
 import type { Plugin } from './plugins.js';
@@ -43,7 +43,7 @@ export class PluginStore {
 
   known(word: string): Plugin {
     const plugin = this.find(word);
-    if (!plugin) throw notFound('plugin', word);
+    if (!plugin) throw new EngineError('not-found', `plugin ${JSON.stringify(word)} not found`);
     return plugin;
   }
 

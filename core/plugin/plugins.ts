@@ -51,6 +51,13 @@ export interface PluginLife {
   readonly lastError: string;
 }
 
+/** A plugin's configuration and settings in the form of its config.json, which is that of Docker's API, too. */
+export interface PluginDocuments {
+  readonly config: object;
+  readonly mounts: readonly object[];
+  readonly devices: readonly object[];
+}
+
 export interface InstallPlugin {
   readonly remote: string;
   /** '' for the remote's own name. */
@@ -64,8 +71,11 @@ export interface Plugins {
   list(filters: ReadonlyMap<string, readonly string[]>): Plugin[];
   inspect(name: string): Plugin;
   life(id: string): PluginLife;
+  documents(plugin: Plugin): PluginDocuments;
   /** What a plugin in a registry asks for. */
   privileges(remote: string, auth: RegistryAuth | undefined): Promise<Privilege[]>;
+  /** What a plugin that is pulled will be called; checks both words. */
+  pulledName(request: Pick<InstallPlugin, 'remote' | 'name'>): string;
   /** Brings a plugin from a registry, disabled. `forbidden` when it asks for something else than was agreed to. */
   pull(request: InstallPlugin, progress: ProgressSink, signal: AbortSignal): Promise<void>;
   /** Makes a plugin, disabled, from an archive of `config.json` and `rootfs`. */

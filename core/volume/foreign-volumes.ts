@@ -1,27 +1,32 @@
 import { messageOf } from '../contracts/errors.js';
 import type { VolumeInfo } from '../contracts/volume.js';
-import { noSuchVolume, type VolumeRoom } from './volume-room.js';
+import type { DriverRegistry } from '../extension/driver-registry.js';
+import { noSuchVolume } from './volume-room.js';
+import type { VolumeStore } from './volume-store.js';
 import type { Volume } from './volumes.js';
 
-/** How long a list waits for a driver before it goes without, in milliseconds. The driver's own call goes on. */
+/** How long a list waits for a driver's answer before it goes without, in milliseconds. The driver's own call goes on. */
 const PATIENCE = 2_000;
 
 /** Volumes that a driver has and nobody made here: made with another engine, or by the driver's own tools. */
 export class ForeignVolumes {
-  constructor(private readonly room: VolumeRoom) {}
+  constructor(
+    private readonly drivers: DriverRegistry,
+    private readonly store: VolumeStore,
+  ) {}
 
   /** Those of all drivers, asked together. What a driver does not answer is a warning. */
   async list(): Promise<{ volumes: Volume[]; warnings: string[] }> {
+    const { drivers, problems } = await this.drivers.all('volume');
     const volumes = new Map<string, Volume>();
-    const warnings: string[] = [];
+    const warnings = [...problems];
     await Promise.all(
-      this.room.drivers().map(async (driverName) => {
+      drivers.map(async ({ name: driverName, driver, has }) => {
+        if (has('volume-private')) return;
         try {
-          const { driver, has } = await within(PATIENCE, this.room.open(driverName));
-          if (has('volume-private')) return;
           for (const info of await within(PATIENCE, driver.list())) {
             // Of two drivers with a volume of one name, the one that answered first has it; a record comes before all.
-            if (this.room.store.get(info.name) || volumes.has(info.name)) continue;
+            if (this.store.get(info.name) || volumes.has(info.name)) continue;
             volumes.set(info.name, foreign(info, driverName, driver.scope));
           }
         } catch (error) {
@@ -34,11 +39,10 @@ export class ForeignVolumes {
 
   /** The driver that has a volume of this name. `not-found` when none says so in time. */
   async find(name: string): Promise<Volume> {
-    const asked = this.room.drivers().map(async (driverName) => {
-      const { driver, has } = await this.room.open(driverName);
-      if (has('volume-private')) throw noSuchVolume(name);
-      return foreign(await driver.get(name), driverName, driver.scope);
-    });
+    const { drivers } = await this.drivers.all('volume');
+    const asked = drivers
+      .filter(({ has }) => !has('volume-private'))
+      .map(async ({ name: driverName, driver }) => foreign(await driver.get(name), driverName, driver.scope));
     return within(PATIENCE, Promise.any(asked)).catch((error: unknown) => {
       throw Object.assign(noSuchVolume(name), { cause: error });
     });

@@ -56,10 +56,6 @@ export class VolumeRoom {
     }
   }
 
-  drivers(): string[] {
-    return this.registry.names('volume');
-  }
-
   /** Makes a volume by `work`, records and announces it. The caller holds its lock and has seen that there is none. */
   async make(wanted: NewVolume, work: () => Promise<void>): Promise<Volume> {
     const { name, options, labels, container, anonymous = false } = wanted;

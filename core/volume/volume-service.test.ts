@@ -77,7 +77,7 @@ describe('volumes', () => {
     return service;
   };
   const make = (name: string, more: Partial<Parameters<VolumeService['create']>[0]> = {}) =>
-    volumes.create({ name, driver: '', options: {}, labels: {}, ...more });
+    volumes.create({ name, driver: 'local', options: {}, labels: {}, ...more });
   const actions = (): string[] => events.past.map(({ action, id }) => `${action} ${id}`.trim());
 
   beforeEach(async () => {
@@ -204,6 +204,8 @@ describe('volumes', () => {
     const list = await volumes.list(new Map());
     expect([list.volumes.map(({ name, driver: of }) => [name, of]), list.warnings]).toEqual([[['theirs', 'other']], []]);
     expect(await volumes.inspect('theirs')).toMatchObject({ driver: 'other' });
+    expect(await make('theirs', { container: 'c1', driver: '' })).toMatchObject({ driver: 'other' });
+    await volumes.dereference('theirs', 'c1');
     await volumes.remove('theirs', { force: false });
     foreign.list = () => Promise.reject(new Error('gone'));
     expect(await volumes.list(new Map())).toEqual({ volumes: [], warnings: ['list other: gone'] });

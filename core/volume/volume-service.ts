@@ -43,7 +43,7 @@ export class VolumeService implements Volumes {
     this.room = new VolumeRoom(db, journal, drivers, events);
     this.content = new VolumeContent(host);
     this.copies = new VolumeCopies(this.room, this.content, journal, log);
-    this.foreign = new ForeignVolumes(this.room);
+    this.foreign = new ForeignVolumes(drivers, this.room.store);
   }
 
   /** Reads the records and finishes what a crash cut off. Before any other use. */
@@ -95,22 +95,29 @@ export class VolumeService implements Volumes {
     const { room } = this;
     const anonymous = request.name === '';
     const name = anonymous ? newId() : request.name;
-    const driverName = request.driver === '' ? 'local' : request.driver;
     room.checkName(name);
     return room.locks.run(name, async () => {
-      const known = room.store.get(name);
+      const known = room.store.get(name) ?? (anonymous || request.driver !== '' ? undefined : await this.adopted(name));
       if (known) {
         // Other options for the same name are ignored, as every client of Docker's expects.
-        if (known.driver === driverName) {
+        if (request.driver === '' || known.driver === request.driver) {
           if (request.container !== undefined) room.store.addReference(name, request.container);
           return known;
         }
         throw conflict(`create ${name}: conflict: volume name must be unique`);
       }
+      const driverName = request.driver || 'local';
       const { driver } = await room.open(driverName);
       const { options, labels, container } = request;
       return room.make({ name, driver: driverName, options, labels, anonymous, container }, () => driver.create(name, options));
     });
+  }
+
+  /** A volume that some driver has already is meant by its name, as by the name of one that was made here. */
+  private async adopted(name: string): Promise<Volume | undefined> {
+    const found = await this.foreign.find(name).catch(() => undefined);
+    if (found) this.room.store.put(found);
+    return found;
   }
 
   async list(filters: VolumeFilters): Promise<{ volumes: Volume[]; warnings: string[] }> {

@@ -14,7 +14,7 @@ export interface Volume {
 export interface CreateVolumeRequest {
   /** '' for an anonymous one. */
   readonly name: string;
-  /** '' for local. */
+  /** '' for the one that has a volume of this name, or else local. */
   readonly driver: string;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;

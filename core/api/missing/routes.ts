@@ -10,9 +10,6 @@ const MISSING: readonly (readonly [string, readonly HTTPMethods[], string])[] = 
   ['/images/:name/attestations', ['GET'], 'image attestations'],
   ['/containers/:name/checkpoints', ['GET', 'POST'], 'container checkpoints'],
   ['/containers/:name/checkpoints/:checkpoint', ['DELETE'], 'container checkpoints'],
-  ['/plugins/privileges', ['GET'], 'managed plugins'],
-  ['/plugins/pull', ['POST'], 'managed plugins'],
-  ['/plugins/create', ['POST'], 'managed plugins'],
 ];
 
 /** What only a swarm manager answers. */
@@ -44,16 +41,6 @@ const SWARM: readonly (readonly [string, readonly HTTPMethods[]])[] = [
   ['/volumes/:name', ['PUT']],
 ];
 
-const NAMED_PLUGIN: readonly (readonly [HTTPMethods, string])[] = [
-  ['GET', '/plugins/:name/json'],
-  ['DELETE', '/plugins/:name'],
-  ['POST', '/plugins/:name/enable'],
-  ['POST', '/plugins/:name/disable'],
-  ['POST', '/plugins/:name/push'],
-  ['POST', '/plugins/:name/set'],
-  ['POST', '/plugins/:name/upgrade'],
-];
-
 const NO_SWARM =
   'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
 
@@ -80,18 +67,6 @@ export function missingRoutes(app: FastifyInstance): void {
   for (const url of ['/swarm/init', '/swarm/join']) {
     app.post(url, () => {
       throw notImplemented('swarm mode');
-    });
-  }
-  // No plugin is managed by the engine, which is a true answer to the question for all of them.
-  app.get('/plugins', () => []);
-  // Nor is there one of any name. Clients that look for an object of unknown kind ask here, too, and go on after a 404.
-  for (const [method, url] of NAMED_PLUGIN) {
-    app.route<{ Params: { name: string } }>({
-      method,
-      url,
-      handler: ({ params }) => {
-        throw new EngineError('not-found', `plugin ${JSON.stringify(params.name)} not found`);
-      },
     });
   }
   // There is no build cache, so it is pruned: `docker system prune` asks for it last and fails as a whole otherwise.
