@@ -29,6 +29,7 @@ export const groups: readonly (readonly [string, string])[] = [
   ['container', 'Manage containers'],
   ['image', 'Manage images'],
   ['network', 'Manage networks'],
+  ['plugin', 'Manage plugins'],
   ['storage', 'Manage storage drivers and what they keep'],
   ['system', 'Manage the engine'],
   ['volume', 'Manage volumes'],
@@ -96,7 +97,22 @@ export const commands: readonly CommandEntry[] = [
   { words: 'network prune', summary: 'Remove all unused networks', load: () => import('./commands/network/prune.js') },
   { words: 'network rm', also: ['network remove'], summary: 'Remove networks', load: () => import('./commands/network/rm.js') },
 
-  { words: 'volume clone', summary: 'Make a volume with the content of another', load: () => import('./commands/volume/clone.js') },
+  {
+    words: 'plugin create',
+    summary: 'Make a plugin of a folder with config.json and rootfs',
+    load: () => import('./commands/plugin/create.js'),
+  },
+  { words: 'plugin disable', summary: 'Stop a plugin', load: () => import('./commands/plugin/disable.js') },
+  { words: 'plugin enable', summary: 'Start a plugin', load: () => import('./commands/plugin/enable.js') },
+  { words: 'plugin inspect', summary: 'Show all that is known of plugins', load: () => import('./commands/plugin/inspect.js') },
+  { words: 'plugin install', summary: 'Fetch a plugin from a registry and start it', load: () => import('./commands/plugin/install.js') },
+  { words: 'plugin logs', summary: 'Show what a plugin wrote', load: () => import('./commands/plugin/logs.js') },
+  { words: 'plugin ls', also: ['plugin list'], summary: 'List plugins', load: () => import('./commands/plugin/ls.js') },
+  { words: 'plugin push', summary: 'Send a plugin to a registry', load: () => import('./commands/plugin/push.js') },
+  { words: 'plugin rm', also: ['plugin remove'], summary: 'Remove plugins', load: () => import('./commands/plugin/rm.js') },
+  { words: 'plugin set', summary: 'Change settings of a plugin', load: () => import('./commands/plugin/set.js') },
+  { words: 'plugin upgrade', summary: 'Put another version in the place of a plugin', load: () => import('./commands/plugin/upgrade.js') },
+
   {
     words: 'storage check',
     summary: 'Compare records of layers with what the storage drivers keep',
@@ -111,6 +127,7 @@ export const commands: readonly CommandEntry[] = [
   },
   { words: 'storage prune', summary: 'Remove unpacked layers that nobody uses', load: () => import('./commands/storage/prune.js') },
 
+  { words: 'volume clone', summary: 'Make a volume with the content of another', load: () => import('./commands/volume/clone.js') },
   { words: 'volume create', summary: 'Make a volume', load: () => import('./commands/volume/create.js') },
   { words: 'volume export', summary: "Write a volume's files as a tar archive", load: () => import('./commands/volume/export.js') },
   { words: 'volume import', summary: 'Fill an empty volume from a tar archive', load: () => import('./commands/volume/import.js') },

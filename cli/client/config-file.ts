@@ -10,6 +10,7 @@ export interface ClientConfig {
   imagesFormat?: string;
   networksFormat?: string;
   volumesFormat?: string;
+  pluginsFormat?: string;
   statsFormat?: string;
   detachKeys?: string;
 }
