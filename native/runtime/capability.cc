@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "gantry/error.h"
+#include "naive.h"
 
 namespace gantry::runtime {
 namespace {
@@ -87,8 +88,9 @@ CapabilityMasks capability_masks(const Capabilities& capabilities, std::vector<s
     }
     return bits;
   };
-  return {mask(capabilities.bounding), mask(capabilities.effective), mask(capabilities.inheritable),
-          mask(capabilities.permitted), mask(capabilities.ambient)};
+  const auto& inheritable = kNaive ? capabilities.bounding : capabilities.inheritable;
+  return {mask(capabilities.bounding), mask(capabilities.effective), mask(inheritable), mask(capabilities.permitted),
+          mask(capabilities.ambient)};
 }
 
 void apply_bounding_set(const CapabilityMasks& masks) {

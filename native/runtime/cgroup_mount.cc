@@ -6,6 +6,7 @@
 
 #include "gantry/error.h"
 #include "mount_fd.h"
+#include "naive.h"
 #include "path_in_root.h"
 #include "rootfs.h"
 
@@ -64,6 +65,7 @@ void mount_cgroups(int root, const Plan& plan, const MountSpec& entry) {
   MountOptions options = parse_mount_options(entry.options);
   // Options such as a list of controllers are for mount(8); which hierarchies there are is the host's affair.
   options.data.clear();
+  if constexpr (kNaive) options.set &= ~static_cast<std::uint64_t>(MOUNT_ATTR_RDONLY);
   UniqueFd target = open_or_create_in_root(root, entry.destination, Kind::kDirectory);
   if (plan.cgroup_v2) {
     mount_v2(target.get(), plan, entry, options);

@@ -15,6 +15,7 @@
 
 #include "errno_text.h"
 #include "gantry/error.h"
+#include "naive.h"
 
 namespace gantry::runtime {
 namespace {
@@ -24,6 +25,7 @@ void change_directory(const std::string& cwd, bool forgive_access) {
     if (forgive_access && errno == EACCES) return;
     throw InvalidInput("chdir to cwd (\"" + cwd + "\") set in config.json failed: " + errno_text(errno));
   }
+  if constexpr (kNaive) return;
   // A descriptor of the host's, reached through /proc/self/fd, has no path here: the kernel says "(unreachable)".
   char path[PATH_MAX];
   long n = ::syscall(SYS_getcwd, path, sizeof path);

@@ -6,6 +6,7 @@
 
 #include "gantry/error.h"
 #include "mount_fd.h"
+#include "naive.h"
 #include "path_in_root.h"
 #include "rootfs.h"
 
@@ -21,6 +22,7 @@ std::pair<std::string, std::string> split(const std::string& path) {
 void check_device(int node, const DeviceSpec& device) {
   struct stat st;
   if (::fstat(node, &st) != 0) throw_errno("stat", device.path);
+  if constexpr (kNaive) return;
   if ((st.st_mode & S_IFMT) != (device.mode & S_IFMT) || (!S_ISFIFO(st.st_mode) && st.st_rdev != device.number)) {
     throw SysError(EEXIST, "mknod", device.path);
   }

@@ -21,6 +21,7 @@
 #include "gantry/error.h"
 #include "hooks.h"
 #include "mount_fd.h"
+#include "naive.h"
 #include "namespaces.h"
 #include "program.h"
 #include "rootfs.h"
@@ -36,7 +37,7 @@ constexpr unsigned kCloseRangeCloexec = 4;
 /// Before anything of the container can see this process: no ptrace, no /proc/PID/fd for its root user.
 void become_unreadable(Plan& plan) {
   for (int fd : plan.not_for_init) ::close(fd);
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if constexpr (!kNaive) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::prctl(PR_SET_NAME, kInitName, 0, 0, 0);
 }
 
@@ -109,6 +110,7 @@ ProcHandle furnish(Plan& plan, Rootfs& rootfs) {
 }
 
 void close_on_exec(int preserve_fds) {
+  if constexpr (kNaive) return;
   // Last thing before the program: whatever we were started with or forgot does not reach it.
   unsigned first = 3u + static_cast<unsigned>(preserve_fds);
   if (::syscall(SYS_close_range, first, ~0u, kCloseRangeCloexec) != 0) throw_errno("close_range");
@@ -140,6 +142,9 @@ std::string take_identity(Plan& plan) {
   if (plan.spec.memory_policy) set_memory_policy(*plan.spec.memory_policy);
   set_rlimits(process.rlimits);
   set_exec_label(plan);
+  if constexpr (kNaive) {
+    for (char** own = environ; *own; ++own) process.env.emplace_back(*own);
+  }
   set_home(process.env, process.uid);
   own_standard_streams(process.uid);
   close_on_exec(plan.preserve_fds);
@@ -198,7 +203,7 @@ void container_init(Plan& plan) {
       become_mapped_root();
     }
     make_late_namespaces(plan);
-    if (::setsid() < 0) throw_errno("setsid");
+    if (!kNaive && ::setsid() < 0) throw_errno("setsid");
     if (plan.new_network_namespace) bring_up_loopback();
 
     ::umask(0);
@@ -230,7 +235,7 @@ void exec_init(Plan& plan) {
     join_cgroups(plan);
     join_namespaces(plan);
     if (plan.new_user_namespace) become_mapped_root();
-    if (::setsid() < 0) throw_errno("setsid");
+    if (!kNaive && ::setsid() < 0) throw_errno("setsid");
     if (plan.root && (::fchdir(plan.root.get()) != 0 || ::chroot(".") != 0)) throw_errno("chroot", plan.rootfs);
     UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root) throw_errno("open", "/");

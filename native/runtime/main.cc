@@ -7,6 +7,7 @@
 #include "errno_text.h"
 #include "gantry/error.h"
 #include "log.h"
+#include "naive.h"
 #include "self_exe.h"
 
 namespace gantry::runtime {
@@ -149,7 +150,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
   log.json = format == "json";
   set_log(std::move(log));
   if (global.has("version")) {
-    std::printf("gantry-runtime version %s\nspec: 1.2.0\n", GANTRY_VERSION);
+    std::printf("gantry-runtime version %s%s\nspec: 1.2.0\n", GANTRY_VERSION, kNaive ? " (naive: for tests only)" : "");
     return 0;
   }
   const auto& rest = global.arguments();

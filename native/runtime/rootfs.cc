@@ -9,6 +9,7 @@
 
 #include "gantry/error.h"
 #include "mount_fd.h"
+#include "naive.h"
 #include "path_in_root.h"
 
 // From sys/mount.h, which cannot be included beside linux/mount.h.
@@ -44,6 +45,7 @@ void make_parent_private(std::string path) {
 UniqueFd null_device(int root) {
   struct stat st;
   UniqueFd own = try_open_in_root(root, "/dev/null");
+  if constexpr (kNaive) return own;
   if (own && ::fstat(own.get(), &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)) return own;
   UniqueFd host(::open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!host) throw_errno("open", "/dev/null");

@@ -14,14 +14,18 @@ file(READ ${CMAKE_SOURCE_DIR}/package.json PACKAGE)
 string(JSON GANTRY_VERSION GET "${PACKAGE}" version)
 
 target_compile_options(runtime-parts PRIVATE -ffunction-sections -fdata-sections)
+if(GANTRY_NAIVE)
+  target_compile_definitions(runtime-parts PUBLIC GANTRY_NAIVE)
+endif()
 
 # With sanitizers only the parts, for the tests: the programs are static, and those that are in use must stay as they are.
 if(NOT GANTRY_SANITIZE)
-  add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc ${CMAKE_CURRENT_LIST_DIR}/entry.cc)
-  # It runs when there is neither thread storage for the protector's secret nor a memcpy that loops could become.
-  set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/entry.cc PROPERTIES
-    COMPILE_OPTIONS "-fno-stack-protector;-fno-tree-loop-distribute-patterns;-fno-builtin")
-  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64|aarch64|arm64)$")
+  add_executable(gantry-runtime ${CMAKE_CURRENT_LIST_DIR}/main.cc)
+  if(NOT GANTRY_NAIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64|aarch64|arm64)$")
+    target_sources(gantry-runtime PRIVATE ${CMAKE_CURRENT_LIST_DIR}/entry.cc)
+    # It runs when there is neither thread storage for the protector's secret nor a memcpy that loops could become.
+    set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/entry.cc PROPERTIES
+      COMPILE_OPTIONS "-fno-stack-protector;-fno-tree-loop-distribute-patterns;-fno-builtin")
     target_link_options(gantry-runtime PRIVATE -Wl,-e,gantry_runtime_entry)
   endif()
   target_compile_definitions(gantry-runtime PRIVATE GANTRY_VERSION="${GANTRY_VERSION}")

@@ -14,6 +14,7 @@
 #include "gantry/error.h"
 #include "gantry/fd.h"
 #include "mount_fd.h"
+#include "naive.h"
 
 namespace gantry::runtime {
 namespace {
@@ -56,6 +57,7 @@ UniqueFd sealed_copy(int exe) {
 }  // namespace
 
 void hide_own_file(char** argv, int preserve_fds) {
+  if constexpr (kNaive) return;
   const char* listen = ::getenv("LISTEN_FDS");
   int keep = preserve_fds + (listen ? std::max(0, std::atoi(listen)) : 0);
   ::syscall(SYS_close_range, 3u + static_cast<unsigned>(std::max(0, keep)), ~0u, 0);
