@@ -125,10 +125,10 @@ export interface DriverSource {
   /** Names that are known without asking anybody; must be fast. */
   names(kind: DriverKind): readonly string[];
   /**
-   * Meets everybody there is of this kind, known or not, for lists over all drivers. Bounded in time whoever hangs: who did not
-   * answer is a problem with its reason. A source without it has told all in `names`.
+   * Names that may turn out to be of this kind once they are asked, for lists over all drivers; must be fast. A source without it
+   * has told all in `names`.
    */
-  scan?(kind: DriverKind): Promise<{ readonly names: readonly string[]; readonly problems: readonly string[] }>;
+  candidates?(kind: DriverKind): readonly string[];
   /** Whether asking these drivers can take as long as another process likes. */
   readonly remote?: boolean;
 }

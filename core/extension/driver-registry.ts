@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EngineError, messageOf, notFound, unavailable } from '../contracts/errors.js';
+import { EngineError, isKind, messageOf, notFound, unavailable } from '../contracts/errors.js';
 import type { ClusterStore } from '../contracts/cluster.js';
 import type { Host } from '../contracts/host.js';
 import type {
@@ -32,6 +32,19 @@ export interface RegistryEnv {
   optionsFor(kind: DriverKind, name: string): Readonly<Record<string, string>>;
 }
 
+/** Milliseconds that a list over all drivers waits for one of them. */
+const PATIENCE = 700;
+
+async function inTime<T>(answer: Promise<T>, who: string): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(unavailable(`${who}: no answer within ${PATIENCE} ms`)), PATIENCE);
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * (kind, name) to an open driver. Each source is asked in turn; a driver is opened once, when it is first asked for,
  * and callers that come meanwhile wait for that one opening. A failed opening is not remembered: the next call tries again.
@@ -56,19 +69,24 @@ export class DriverRegistry {
   }
 
   /**
-   * Every driver of a kind that can be met now, strangers included, opened, with the reasons of those that cannot. No driver is waited
-   * for longer than its source waits.
+   * Every driver of a kind that can be met now, strangers included, opened, with the reasons of those that cannot. Who did not
+   * answer in time is a problem, too; the opening goes on, for whoever asks next.
    */
   async all<K extends DriverKind>(kind: K): Promise<{ drivers: OpenDriver<K>[]; problems: string[] }> {
-    const scans = await Promise.all(
-      this.sources.map(async (source) => (source.scan ? source.scan(kind) : { names: source.names(kind), problems: [] })),
+    const names = new Set(this.sources.flatMap((source) => [...source.names(kind), ...(source.candidates?.(kind) ?? [])]));
+    const drivers: OpenDriver<K>[] = [];
+    const problems: string[] = [];
+    await Promise.all(
+      [...names].map(async (name) => {
+        try {
+          drivers.push(await inTime(this.get(kind, name), `${kind} driver ${name}`));
+        } catch (error) {
+          // A plugin of another kind was among those asked.
+          if (!isKind(error, 'not-found')) problems.push(messageOf(error));
+        }
+      }),
     );
-    const names = new Set(scans.flatMap((scan) => scan.names));
-    const problems = scans.flatMap((scan) => scan.problems);
-    const opened = await Promise.allSettled([...names].map((name) => this.get(kind, name)));
-    const drivers = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-    problems.push(...opened.flatMap((result) => (result.status === 'rejected' ? [messageOf(result.reason)] : [])));
-    return { drivers, problems };
+    return { drivers: drivers.toSorted((a, b) => (a.name < b.name ? -1 : 1)), problems };
   }
 
   /** Whether a driver lives in another process: its answers may take long, and it may be away. Asks nobody. */

@@ -91,7 +91,11 @@ export class SystemService implements System {
       arch: OCI_ARCHITECTURES[process.arch] ?? process.arch,
       kernelVersion: release(),
       nodeVersion: process.version,
-      components: ['gantry-shim', 'gantry-runtime', 'gantry-init', 'gantry-dns'].map((name) => ({ name, version, details: { GitCommit: gitCommit } })),
+      components: ['gantry-shim', 'gantry-runtime', 'gantry-init', 'gantry-dns'].map((name) => ({
+        name,
+        version,
+        details: { GitCommit: gitCommit },
+      })),
     };
   }
 

@@ -6,7 +6,7 @@ import type { VolumeStore } from './volume-store.js';
 import type { Volume } from './volumes.js';
 
 /** How long a list waits for a driver's answer before it goes without, in milliseconds. The driver's own call goes on. */
-const PATIENCE = 2_000;
+const PATIENCE = 800;
 
 /** Volumes that a driver has and nobody made here: made with another engine, or by the driver's own tools. */
 export class ForeignVolumes {

@@ -45,12 +45,19 @@ export class VolumeRoom {
     return volume;
   }
 
+  /** Whether a driver's answers may take as long as another process likes. */
+  isRemote(driver: string): boolean {
+    return this.registry.isRemote('volume', driver);
+  }
+
   async open(driver: string): Promise<OpenDriver<'volume'>> {
     try {
       return await this.registry.get('volume', driver);
     } catch (error) {
       if (isKind(error, 'not-found')) {
-        throw new EngineError('not-found', `error looking up volume plugin ${driver}: plugin "${driver}" not found`, { cause: error });
+        // One that is there and of another kind says so itself.
+        const why = messageOf(error).startsWith(`plugin ${driver}: `) ? messageOf(error) : `plugin "${driver}" not found`;
+        throw new EngineError('not-found', `error looking up volume plugin ${driver}: ${why}`, { cause: error });
       }
       throw error;
     }

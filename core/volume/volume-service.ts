@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inject, injectable } from 'tsyringe';
 import { EngineError, conflict, invalid, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
@@ -51,10 +52,31 @@ export class VolumeService implements Volumes {
     this.room.store.open((await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
     for (const intent of this.journal.pending()) {
       if (!intent.kind.startsWith('volume.')) continue;
+      const { driver = '' } = (intent.detail ?? {}) as { driver?: string };
+      if (driver !== '' && this.room.isRemote(driver)) {
+        void this.finishLater(intent);
+        continue;
+      }
       try {
         await this.finish(intent);
       } catch (error) {
         this.log.warn('finishing with a volume failed', { volume: intent.subject, kind: intent.kind, error: messageOf(error) });
+      }
+    }
+  }
+
+  /** With a driver in another process, which may be away: the daemon's start waits for nobody, and this until it was done. */
+  private async finishLater(intent: Intent): Promise<void> {
+    for (let wait = 1_000; ; wait = Math.min(wait * 2, 30_000)) {
+      try {
+        return await this.room.locks.run(intent.subject, () => this.finish(intent));
+      } catch (error) {
+        this.log.warn('a volume driver is still owed something and is asked again', {
+          volume: intent.subject,
+          kind: intent.kind,
+          error: messageOf(error),
+        });
+        await sleep(wait, undefined, { ref: false });
       }
     }
   }
@@ -198,10 +220,11 @@ export class VolumeService implements Volumes {
         return mounted.path;
       }
       this.mounted.set(name, users);
-      const open = await room.open(volume.driver);
-      // A container that outlived the last daemon has it still. Most drivers know, and would count it twice.
+      // A container that outlived the last daemon has it still. Most drivers know, and would count it twice; one that may be away is
+      // not even asked whether it does.
       let path = room.store.mountOf(name, containerId) ?? '';
-      if (path === '' || open.has('volume-recount')) {
+      const open = path !== '' && room.isRemote(volume.driver) ? undefined : await room.open(volume.driver);
+      if (open && (path === '' || open.has('volume-recount'))) {
         // Before the call, so that one which was delivered and never answered is ended, too.
         room.store.putMount(name, containerId, '');
         path = checkedPath(await open.driver.mount(name, containerId), open.name, name);
