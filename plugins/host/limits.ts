@@ -7,8 +7,6 @@ export const limits = {
   /** A plugin that is being restarted is met again within this; nothing was delivered to it meanwhile. */
   reconnect: 2_000,
   activate: 5_000,
-  /** What a list over all plugins waits for one of them. */
-  scan: 700,
   /** Without a byte in either direction on a stream. */
   streamIdle: 60_000,
   /** Bytes of one answer. */

@@ -1,4 +1,3 @@
-import { messageOf } from '@gantry/core/contracts/errors.js';
 import type { DriverKind, DriverManifest, DriverSource, Logger } from '@gantry/core/contracts/manifest.js';
 import type {
   PluginCallRecord,
@@ -10,7 +9,6 @@ import type {
 } from '@gantry/core/contracts/plugin.js';
 import { type RemoteContext, remoteManifest } from '../remote/manifests.js';
 import { listNames, locate, type PluginFolders } from './discovery.js';
-import { limits } from './limits.js';
 import { Plugin } from './plugin.js';
 
 export interface PluginHostOptions extends RemoteContext {
@@ -77,26 +75,14 @@ export class PluginHost implements DriverSource, PluginDirectory {
     return [...this.plugins.values()].filter(({ kinds }) => wanted && kinds.includes(wanted)).map(({ name }) => name);
   }
 
-  async scan(kind: DriverKind): Promise<{ names: readonly string[]; problems: readonly string[] }> {
+  candidates(kind: DriverKind): readonly string[] {
     const wanted = kindOf[kind];
-    if (!wanted) return { names: [], problems: [] };
-    const names = new Set([
-      ...this.options.origins.flatMap((origin) => origin.list().map(({ name }) => name)),
-      ...listNames(this.options.folders),
-    ]);
-    const found: string[] = [];
-    const problems: string[] = [];
-    await Promise.all(
-      [...names].map(async (name) => {
-        try {
-          const plugin = this.get(name);
-          if (plugin && (await inTime(plugin.activate(), name)).includes(wanted)) found.push(name);
-        } catch (error) {
-          problems.push(messageOf(error));
-        }
-      }),
-    );
-    return { names: found.toSorted(), problems };
+    if (!wanted) return [];
+    const names = [...this.options.origins.flatMap((origin) => origin.list().map(({ name }) => name)), ...listNames(this.options.folders)];
+    return names.filter((name) => {
+      const kinds = this.plugins.get(name)?.kinds ?? [];
+      return kinds.length === 0 || kinds.includes(wanted);
+    });
   }
 
   list(): readonly PluginStatus[] {
@@ -117,18 +103,5 @@ export class PluginHost implements DriverSource, PluginDirectory {
       if (place) return place;
     }
     return locate(this.options.folders, name);
-  }
-}
-
-/** The greeting goes on; only this list does not wait for it. */
-async function inTime<T>(answer: Promise<T>, name: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`plugin ${name}: Plugin.Activate: no answer within ${limits.scan} ms`)), limits.scan);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError, isKind, messageOf } from '@gantry/core/contracts/errors.js';
 import type { LogContainer, LogEntry, ReadLogs } from '@gantry/core/contracts/log.js';
@@ -24,6 +24,8 @@ export interface ForwarderOptions {
 interface Position {
   readonly time: string;
   readonly count: number;
+  /** The FIFO of the run. A daemon that finds another one's here ends it. */
+  readonly file: string;
 }
 
 const MKFIFO = '/usr/bin/mkfifo';
@@ -47,7 +49,8 @@ export class LogForwarder {
 
   constructor(private readonly options: ForwarderOptions) {
     const { env, container } = options;
-    this.file = join(env.runRoot, 'fifo', container.id);
+    // Of this run: a plugin may still be busy with the one before.
+    this.file = join(env.runRoot, 'fifo', `${container.id}-${randomBytes(8).toString('hex')}`);
     this.positionFile = join(container.directory, 'log-position.json');
   }
 
@@ -99,6 +102,14 @@ export class LogForwarder {
     try {
       await plugin.call('LogDriver.StartLogging', { File: this.toldFile, Info: info });
       this.life = plugin.currentLife();
+      const { file: former, ...position } = this.position();
+      if (former !== '') {
+        await plugin
+          .call('LogDriver.StopLogging', { File: former })
+          .catch((error: unknown) => plugin.refused('LogDriver.StopLogging', error as Error));
+        rmSync(former, { force: true });
+      }
+      this.note(position);
     } catch (error) {
       this.pipe.socket.destroy();
       this.pipe = undefined;
@@ -131,14 +142,28 @@ export class LogForwarder {
     if (!this.gone.signal.aborted) await this.end();
   }
 
+  /** The plugin has all there is, however long it is away; it is told of the FIFO again if it was started anew since. */
   private async end(): Promise<void> {
-    await this.options.plugin
-      .call('LogDriver.StopLogging', { File: this.toldFile })
-      .catch((error: unknown) => this.options.plugin.refused('LogDriver.StopLogging', error as Error));
+    const { plugin } = this.options;
+    while (!this.gone.signal.aborted) {
+      try {
+        await this.startAgain();
+        await plugin.call('LogDriver.StopLogging', { File: this.toldFile }, { patience: 0 });
+        // A plugin that was started anew meanwhile knew nothing of the FIFO, and left in it what is there.
+        if (plugin.currentLife() === this.life) break;
+      } catch (error) {
+        if (!isKind(error, 'unavailable')) {
+          plugin.refused('LogDriver.StopLogging', error as Error);
+          break;
+        }
+        await sleep(LOOK_MS, undefined, { signal: this.gone.signal }).catch(() => undefined);
+      }
+    }
     this.pipe?.socket.destroy();
     this.pipe = undefined;
     this.begun = undefined;
     rmSync(this.file, { force: true });
+    this.note(this.position());
   }
 
   private async handOn(ended: Promise<void>): Promise<void> {
@@ -182,32 +207,42 @@ export class LogForwarder {
     });
   }
 
-  /** A plugin that was started anew does not know the FIFO; nobody but the engine can tell it. */
   private lookAfterPlugin(): void {
-    const { plugin, info, env, container } = this.options;
+    const { log } = this.options.env;
+    this.startAgain().catch((error: unknown) => {
+      if (isKind(error, 'unavailable')) return;
+      log.warn('a restarted log plugin refused a log', { container: this.options.container.id, error: messageOf(error) });
+    });
+  }
+
+  /** A plugin that was started anew does not know the FIFO, and nobody but the engine can tell it. */
+  private async startAgain(): Promise<void> {
+    const { plugin, info } = this.options;
     const life = plugin.currentLife();
     if (life === this.life) return;
     const before = this.life;
     this.life = life;
-    plugin.call('LogDriver.StartLogging', { File: this.toldFile, Info: info }, { patience: 0 }).catch((error: unknown) => {
+    try {
+      await plugin.call('LogDriver.StartLogging', { File: this.toldFile, Info: info }, { patience: 0 });
+    } catch (error) {
       if (isKind(error, 'unavailable')) this.life = before;
-      else env.log.warn('a restarted log plugin refused a log', { container: container.id, error: messageOf(error) });
-    });
+      throw error;
+    }
   }
 
   private position(): Position {
     try {
-      const { time, count } = JSON.parse(readFileSync(this.positionFile, 'utf8')) as Position;
-      if (/^\d+$/.test(time) && Number.isSafeInteger(count)) return { time, count };
+      const { time, count, file } = JSON.parse(readFileSync(this.positionFile, 'utf8')) as Position;
+      if (/^\d+$/.test(time) && Number.isSafeInteger(count)) return { time, count, file: inFolder(file, dirname(this.file)) };
     } catch {
       // the first run
     }
-    return { time: '0', count: 0 };
+    return { time: '0', count: 0, file: '' };
   }
 
-  private note(position: Position): void {
+  private note(position: Pick<Position, 'time' | 'count'>): void {
     try {
-      writeFileSync(`${this.positionFile}.new`, JSON.stringify(position), { mode: 0o600 });
+      writeFileSync(`${this.positionFile}.new`, JSON.stringify({ ...position, file: this.pipe ? this.toldFile : '' }), { mode: 0o600 });
       renameSync(`${this.positionFile}.new`, this.positionFile);
     } catch (error) {
       this.options.env.log.warn('the position in a log could not be noted', {
@@ -217,3 +252,6 @@ export class LogForwarder {
     }
   }
 }
+
+/** A record is not believed when it names a file elsewhere. */
+const inFolder = (file: unknown, folder: string): string => (typeof file === 'string' && file === join(folder, basename(file)) ? file : '');

@@ -66,6 +66,10 @@ export class Engine {
       '/dev/null',
       '--cgroup-parent',
       footprint.cgroupParent,
+      '--plugin-socket-folder',
+      join(folder, 'plugins'),
+      '--plugin-spec-folder',
+      join(folder, 'plugin-specs'),
     ];
     const network = flags.includes('--bridge')
       ? []
@@ -80,6 +84,11 @@ export class Engine {
     const engine = new Engine(folder, socket, [...standard, ...network, ...flags], footprint, before);
     await engine.up();
     return engine;
+  }
+
+  /** Where a test puts the sockets of plugins. */
+  get pluginFolder(): string {
+    return join(this.folder, 'plugins');
   }
 
   get pid(): number {

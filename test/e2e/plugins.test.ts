@@ -1,0 +1,208 @@
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Recorder } from '../fakes/recorder.js';
+import { eventually } from '../network/probe.js';
+import { whyNoEngine } from './engine.js';
+import { openTrial, type Trial } from './trial.js';
+
+const reason = whyNoEngine();
+
+describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (skipped: ${reason})` : ''}`, () => {
+  let trial: Trial;
+  const recorders: Recorder[] = [];
+
+  const run = (...args: string[]): string => {
+    const result = trial.engine.docker(args);
+    expect(result, `docker ${args.join(' ')}\n${result.stderr}\n${trial.engine.log.slice(-1500)}`).toMatchObject({ code: 0 });
+    return result.stdout.trim();
+  };
+  const refused = (...args: string[]): string => {
+    const result = trial.engine.docker(args);
+    expect(result.code, `docker ${args.join(' ')}`).not.toBe(0);
+    return result.stderr;
+  };
+  const start = async (name: string, ...kinds: string[]): Promise<Recorder> => {
+    const { engine } = trial;
+    const recorder = await Recorder.start({ name, sockets: engine.pluginFolder, folder: join(engine.folder, 'recorders'), kinds });
+    recorders.push(recorder);
+    return recorder;
+  };
+
+  beforeAll(async () => {
+    trial = await openTrial();
+    mkdirSync(trial.engine.pluginFolder, { recursive: true });
+  });
+  afterEach(async () => {
+    for (const recorder of recorders.splice(0)) await recorder.kill();
+  });
+  afterAll(async () => {
+    if (trial) expect(await trial.close()).toEqual({});
+  });
+
+  it('keep volumes', async () => {
+    const recorder = await start('pyvol', 'VolumeDriver');
+    expect(run('volume', 'create', '-d', 'pyvol', '-o', 'colour=red', 'kept')).toBe('kept');
+    expect(recorder.calls().at(-2)).toMatchObject({ method: 'VolumeDriver.Create', request: { Name: 'kept', Opts: { colour: 'red' } } });
+    run('run', '--rm', '-v', 'kept:/data', trial.image, 'sh', '-c', 'echo here > /data/file');
+    expect(run('run', '--rm', '-v', 'kept:/data', trial.image, 'cat', '/data/file')).toBe('here');
+    expect(run('volume', 'ls', '-q', '-f', 'driver=pyvol')).toBe('kept');
+    expect(run('volume', 'inspect', '-f', '{{.Driver}} {{.Status.mounts}}', 'kept')).toBe('pyvol 0');
+    expect(run('info', '-f', '{{.Plugins.Volume}}')).toContain('pyvol');
+    run('volume', 'rm', 'kept');
+    expect(run('volume', 'ls', '-q', '-f', 'driver=pyvol')).toBe('');
+  });
+
+  it('keep volumes that a daemon and a plugin that were both killed find again', async () => {
+    const recorder = await start('pyvol', 'VolumeDriver');
+    const id = run('run', '-d', '--name', 'holder', '-v', 'lasting:/data', '--volume-driver', 'pyvol', trial.image, 'sleep', '1000');
+    await trial.engine.down('SIGKILL');
+    await recorder.kill();
+    await trial.engine.up();
+    expect(run('inspect', '-f', '{{.State.Running}}', 'holder')).toBe('true');
+    expect(run('ps', '-q', '--no-trunc')).toContain(id);
+    await recorder.up();
+    run('stop', '-t', '0', 'holder');
+    run('rm', 'holder');
+    run('volume', 'rm', 'lasting');
+  });
+
+  it('give networks and addresses', async () => {
+    const recorder = await start('pynet', 'NetworkDriver', 'IpamDriver');
+    run('network', 'create', '-d', 'pynet', '--ipam-driver', 'pynet', '--subnet', '10.206.7.0/24', '-o', 'colour=red', 'theirs');
+    run('run', '-d', '--name', 'on-theirs', '--network', 'theirs', '-p', '80', trial.image, 'sleep', '1000');
+    expect(run('exec', 'on-theirs', 'ip', '-4', '-o', 'addr', 'show', 'rec0')).toContain('10.206.7.2/24');
+    expect(run('exec', 'on-theirs', 'ping', '-c', '1', '-W', '2', '10.206.7.1')).toContain('1 packets received');
+    expect(run('inspect', '-f', '{{(index .NetworkSettings.Networks "theirs").IPAddress}}', 'on-theirs')).toBe('10.206.7.2');
+    run('rm', '-f', 'on-theirs');
+    run('network', 'rm', 'theirs');
+    const methods = recorder.methods();
+    expect(methods.at(-1)).toMatch(/NetworkDriver.DeleteNetwork|IpamDriver.ReleasePool/);
+    expect(recorder.calls().find(({ method }) => method === 'NetworkDriver.CreateEndpoint')?.request).toMatchObject({
+      Options: { 'com.docker.network.portmap': [{ Proto: 6, Port: 80 }] },
+    });
+  });
+
+  it('take logs and give them back', async () => {
+    const recorder = await start('pylog', 'LogDriver');
+    run('run', '--name', 'talker', '--log-driver', 'pylog', '--log-opt', 'colour=red', trial.image, 'sh', '-c', 'echo one; echo two >&2');
+    await eventually(async () => recorder.methods().at(-1) === 'LogDriver.StopLogging', 'the plugin was told of the end');
+    expect(run('logs', 'talker')).toBe('one');
+    const started = recorder.calls().find(({ method }) => method === 'LogDriver.StartLogging');
+    expect(started?.request).toMatchObject({ Info: { Config: { colour: 'red' }, ContainerName: '/talker' } });
+    expect(existsSync(started?.request['File'] as string)).toBe(false);
+    run('rm', 'talker');
+  });
+
+  it('hold no container when they die under its log, and get the rest when they are back', async () => {
+    const recorder = await start('pylog', 'LogDriver');
+    run(
+      'run',
+      '-d',
+      '--name',
+      'chatty',
+      '--log-driver',
+      'pylog',
+      trial.image,
+      'sh',
+      '-c',
+      'for i in $(seq 1 40); do echo line $i; sleep 0.05; done',
+    );
+    await recorder.kill();
+    expect(run('wait', 'chatty')).toBe('0');
+    await recorder.up();
+    await eventually(async () => recorder.methods().at(-1) === 'LogDriver.StopLogging', 'the plugin was told of the end');
+    expect(recorder.methods().filter((method) => method === 'LogDriver.StartLogging')).toHaveLength(2);
+    expect(run('logs', 'chatty').split('\n').at(-1)).toBe('line 40');
+    run('rm', 'chatty');
+  });
+
+  it('keep image layers and containers', async () => {
+    await start('pygraph', 'GraphDriver');
+    expect(run('run', '--rm', '--storage-opt', 'driver=pygraph', trial.image, 'sh', '-c', 'echo made > /file; cat /file')).toBe('made');
+    run('create', '--name', 'layered', '--storage-opt', 'driver=pygraph', trial.image, 'sh', '-c', 'echo made > /new; rm /etc/passwd');
+    run('start', '-a', 'layered');
+    expect(run('inspect', '-f', '{{.GraphDriver.Name}}', 'layered')).toBe('pygraph');
+    expect(run('diff', 'layered')).toContain('A /new');
+    expect(run('diff', 'layered')).toContain('D /etc/passwd');
+    run('commit', 'layered', 'trial/committed');
+    expect(run('run', '--rm', 'trial/committed', 'cat', '/new')).toBe('made');
+    run('rm', 'layered');
+    run('rmi', 'trial/committed');
+  });
+
+  it('are named in an error when there is none, when it is of another kind, and when its file is broken', async () => {
+    await start('pyvol', 'VolumeDriver');
+    expect(refused('volume', 'create', '-d', 'nobody')).toContain('plugin "nobody" not found');
+    expect(refused('network', 'create', '-d', 'pyvol', 'x')).toContain(
+      'plugin pyvol: Plugin.Activate: plugin does not provide "NetworkDriver" capability',
+    );
+    mkdirSync(join(trial.engine.folder, 'plugin-specs'), { recursive: true });
+    writeFileSync(join(trial.engine.folder, 'plugin-specs', 'torn.json'), '{"Addr":');
+    expect(refused('volume', 'create', '-d', 'torn')).toMatch(/plugin torn: cannot read .*torn.json/);
+    await start('pytwice', 'VolumeDriver');
+    writeFileSync(join(trial.engine.folder, 'plugin-specs', 'pytwice.spec'), 'tcp://127.0.0.1:7');
+    expect(refused('volume', 'create', '-d', 'pytwice', 'vv')).toContain('plugin pytwice is there twice');
+  });
+});
+
+describe.skipIf(reason)('an access plugin', () => {
+  let trial: Trial;
+  let recorder: Recorder;
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = mkdtempSync('/tmp/gantry-authz-');
+    recorder = await Recorder.start({ name: 'pyauthz', sockets: folder, folder, kinds: ['authz'] });
+    trial = await openTrial(['--plugin-socket-folder', folder, '--authorization-plugin', 'pyauthz']);
+  });
+  afterAll(async () => {
+    writeFileSync(join(recorder.state, 'policy'), '');
+    if (trial) expect(await trial.close()).toEqual({});
+    await recorder?.kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const policy = (...lines: string[]): void => writeFileSync(join(recorder.state, 'policy'), lines.join('\n'));
+
+  it('sees every request and its answer, with the body that runs', async () => {
+    recorder.forget();
+    const created = await trial.engine.api('POST', '/v1.44/volumes/create', { name: 'seen', Unknown: 1 });
+    expect(created.status).toBe(201);
+    const [asked, answered] = recorder.calls();
+    expect(asked).toMatchObject({
+      method: 'AuthZPlugin.AuthZReq',
+      request: { RequestMethod: 'POST', RequestUri: '/v1.44/volumes/create', User: 'uid:0' },
+    });
+    expect(JSON.parse(Buffer.from(String(asked?.request['RequestBody']), 'base64').toString())).toEqual({ Name: 'seen' });
+    expect(answered).toMatchObject({ method: 'AuthZPlugin.AuthZRes', request: { ResponseStatusCode: 201 } });
+    expect(JSON.parse(Buffer.from(String(answered?.request['ResponseBody']), 'base64').toString())).toMatchObject({ Name: 'seen' });
+  });
+
+  it('refuses by path and by body, however they are written', async () => {
+    policy('DELETE /v1.44/volumes/seen', 'privileged');
+    const { engine } = trial;
+    for (const path of ['/v1.44/volumes/seen', '/v1.44/volumes/%73een', '/v1.44/volumes/seen?force=1']) {
+      expect(await engine.api('DELETE', path), path).toMatchObject({
+        status: 403,
+        body: { message: 'authorization denied by plugin pyauthz: the policy says no' },
+      });
+    }
+    for (const HostConfig of [{ Privileged: true }, { privileged: true }, { PRIVILEGED: true }]) {
+      expect(await engine.api('POST', '/containers/create', { Image: trial.image, HostConfig })).toMatchObject({ status: 403 });
+      expect(await engine.api('POST', '/containers/create', { Image: trial.image, hostconfig: HostConfig })).toMatchObject({ status: 403 });
+    }
+    expect(engine.docker(['ps', '-aq']).stdout).toBe('');
+    policy('');
+    expect(await engine.api('DELETE', '/v1.44/volumes/seen')).toMatchObject({ status: 204 });
+  });
+
+  it('that is dead refuses everything, and is asked again when it is back', async () => {
+    await recorder.kill();
+    expect(await trial.engine.api('GET', '/containers/json')).toMatchObject({
+      status: 500,
+      body: { message: expect.stringContaining('plugin pyauthz failed with error') as string },
+    });
+    await recorder.up();
+    expect(await trial.engine.api('GET', '/containers/json')).toMatchObject({ status: 200 });
+  });
+});
