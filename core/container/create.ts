@@ -64,7 +64,7 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
       storage.driver,
       room.images.layersOf(image),
       // Nobody asks for what a container wrote that is removed when it ends.
-      { volatile: hostConfig.autoRemove, ...(storage.quota === undefined ? {} : { quota: storage.quota }) },
+      { volatile: hostConfig.autoRemove, image: image.id, ...(storage.quota === undefined ? {} : { quota: storage.quota }) },
     );
     failpoint('container.create.3');
     undo.push('remove the folder', () => room.host.files.removeTree(room.paths.folder(id)));

@@ -5,7 +5,7 @@ import { inject, injectable } from 'tsyringe';
 import type { Content } from '../content/content.js';
 import { conflict, invalid, messageOf, notFound } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
-import { snapshotId, type ChainId, type SnapshotId } from '../contracts/ids.js';
+import { snapshotId, type ChainId, type Digest, type SnapshotId } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { Mount } from '../contracts/mount.js';
 import type { Change } from '../contracts/storage.js';
@@ -122,7 +122,7 @@ export class LayerStore implements Layers {
     containerId: string,
     driver: string,
     layers: readonly LayerSource[],
-    { quota, volatile = false }: { quota?: number; volatile?: boolean },
+    { quota, volatile = false, image }: { quota?: number; volatile?: boolean; image?: Digest },
   ): Promise<void> {
     await this.locks.run(containerId, () =>
       this.withStack(driver, layers, undefined, async (open, stack) => {
@@ -133,6 +133,7 @@ export class LayerStore implements Layers {
           throw conflict(`container ${containerId} has a writable layer already`);
         if (before && (await open.driver.exists(snapshot))) return;
         const parent = await this.opened.inits.ensure(open, top);
+        if (top && image !== undefined && !this.records.isHeld(open.name, top.chain)) this.records.hold(image, open.name, top.chain);
         if (!before) this.records.addWritable({ container: containerId, driver: open.name, snapshot, chain: top?.chain, quota });
         try {
           await open.driver.create(snapshot, {

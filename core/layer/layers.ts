@@ -101,12 +101,15 @@ export interface Layers {
   /** Removes one of them, unless it is none any more. */
   removeOrphan(orphan: OrphanSnapshot): Promise<void>;
 
-  /** A container's writable layer. Idempotent for one container. `quota` in bytes; `volatile` when it need not outlive a stop of the machine. */
+  /**
+   * A container's writable layer. Idempotent for one container. `quota` in bytes; `volatile` when it need not outlive a stop of the
+   * machine; for `image`, what had to be unpacked stays so when the container is gone, until it is released.
+   */
   createWritable(
     containerId: string,
     driver: string,
     layers: readonly LayerSource[],
-    options: { quota?: number; volatile?: boolean },
+    options: { quota?: number; volatile?: boolean; image?: Digest },
   ): Promise<void>;
   /** What to mount at the container's root; pairs with `releaseWritable`. */
   acquireWritable(containerId: string): Promise<Mount[]>;

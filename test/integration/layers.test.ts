@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { host } from '@gantry/native/index.js';
-import { chainIds, sha256, snapshotId, type DiffId } from '@gantry/core/contracts/ids.js';
+import { chainIds, sha256, snapshotId, type Digest, type DiffId } from '@gantry/core/contracts/ids.js';
 import type { LayerSource } from '@gantry/core/layer/layers.js';
 import { LayerRoom } from './layer-room.js';
 
@@ -59,6 +59,16 @@ describe.skipIf(!isRoot)('layers on a real kernel', () => {
       expect(room.store.places()).toEqual([]);
     });
   }
+
+  it('keeps what a container needed unpacked for its image, for the next one', async () => {
+    const stack = [layer({ file: '1' })];
+    const image = 'sha256:image' as Digest;
+    await room.store.createWritable(containerId, 'vfs', stack, { image });
+    await room.store.removeWritable(containerId);
+    expect(room.store.places()).toMatchObject([{ driver: 'vfs', holders: [image] }]);
+    await room.store.release(image);
+    expect(snapshots('vfs')).toEqual([]);
+  });
 
   it('unpacks a stack once for two pulls at the same time', async () => {
     const stack = [layer({ a: '1' }), layer({ b: '2' }), layer({ c: '3' })];
