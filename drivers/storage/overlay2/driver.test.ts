@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -66,6 +66,24 @@ describe.skipIf(!isRoot)('overlay2', () => {
       reason: expect.stringContaining('ramfs') as string,
     });
     expect(readdirSync(root).toSorted()).toEqual(['driver', 'mnt', 'ram', 'run']);
+  });
+
+  it('tries once for a kernel and a file system, and again when something else is written down', async () => {
+    const kept = join(env.root, 'probe.json');
+    const counted = (): DriverEnv & { mounts: number } => {
+      const other = { ...env, mounts: 0 };
+      const files = { ...host.files, mount: (...args: Parameters<typeof host.files.mount>) => (other.mounts++, host.files.mount(...args)) };
+      return Object.assign(other, { host: { ...host, files } });
+    };
+    const later = counted();
+    expect(await overlay2.probe(later)).toMatchObject({ ok: true });
+    expect(later.mounts).toBe(0);
+    writeFileSync(kept, readFileSync(kept, 'utf8').replace('Linux version', 'Linux version 0'));
+    const other = counted();
+    expect(await overlay2.probe(other)).toMatchObject({ ok: true });
+    expect(other.mounts).toBeGreaterThan(0);
+    writeFileSync(kept, '{"torn');
+    expect(await overlay2.probe(counted())).toMatchObject({ ok: true });
   });
 
   it('makes again what was half made when the daemon died', async () => {

@@ -6,6 +6,7 @@ import { messageOf, unavailable } from '@gantry/core/contracts/errors.js';
 import type { Host } from '@gantry/core/contracts/host.js';
 import type { DriverEnv, Probe } from '@gantry/core/contracts/manifest.js';
 import { isErrno, nearestExisting } from '../backing.js';
+import { keepFacts, keptFacts } from './kept-facts.js';
 
 /** File systems that overlayfs takes no upper folder from, or takes it and loses marks. */
 const UNSUITABLE = new Set(['overlay', 'aufs', 'ecryptfs', 'nfs', 'cifs', 'smb2', '9p', 'ramfs', 'squashfs', 'erofs', 'fuse']);
@@ -34,10 +35,11 @@ export async function probeOverlay(env: DriverEnv): Promise<Probe> {
   return 'reason' in found ? { ok: false, reason: found.reason } : { ok: true, note: `overlay on ${found.type}` };
 }
 
-/** What was found; `unavailable` when overlay2 cannot serve here. */
+/** What was found, kept for the next daemon; `unavailable` when overlay2 cannot serve here. The driver's root exists. */
 export async function overlayFacts(env: DriverEnv): Promise<OverlayFacts> {
   const found = await find(env);
   if ('reason' in found) throw unavailable(`storage driver overlay2 cannot serve on this host: ${found.reason}`);
+  await keepFacts(env.root, found.facts, found.type);
   return found.facts;
 }
 
@@ -76,6 +78,8 @@ const optionsFor = (userXattr: boolean): string[] => [
 async function attempt(env: DriverEnv, place: string): Promise<Found> {
   if (/[:,\\]/.test(env.root)) return { reason: `the data root's path must not contain a colon, comma or backslash: ${env.root}` };
   const { type } = await env.host.files.fileSystem(place);
+  const kept = await keptFacts(env.root, type);
+  if (kept) return { type, facts: kept };
   if (UNSUITABLE.has(type)) return { reason: `the backing file system ${type} cannot hold overlay's upper folders (${place})` };
   const trial = join(place, `.overlay-probe-${randomBytes(6).toString('hex')}`);
   try {
