@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { conflict, notFound } from '@gantry/core/contracts/errors.js';
+import { conflict, messageOf, notFound, unavailable } from '@gantry/core/contracts/errors.js';
 import type { SnapshotId } from '@gantry/core/contracts/ids.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Mount } from '@gantry/core/contracts/mount.js';
@@ -52,7 +52,7 @@ export class TreeDriver implements StorageDriver {
 
   async create(id: SnapshotId, { parent, writable, quota = writable ? this.defaultQuota : undefined }: CreateSnapshot): Promise<void> {
     if (await this.exists(id)) throw conflict(`snapshot ${id} exists`);
-    if (parent !== undefined) await this.info(parent);
+    if (parent !== undefined) await this.whole(parent);
     await this.make(id, { writable, ...(parent === undefined ? {} : { parent }), ...(quota === undefined ? {} : { quota }) });
   }
 
@@ -71,7 +71,7 @@ export class TreeDriver implements StorageDriver {
   }
 
   async acquire(id: SnapshotId): Promise<Mount[]> {
-    const { writable } = await this.info(id);
+    const { writable } = await this.whole(id);
     this.acquired.add(id);
     return [{ type: 'bind', source: this.tree(id), options: ['bind', writable ? 'rw' : 'ro'] }];
   }
@@ -81,12 +81,15 @@ export class TreeDriver implements StorageDriver {
   }
 
   async applyDiff(id: SnapshotId, parent: SnapshotId | undefined, layer: LayerInput): Promise<AppliedLayer> {
-    const info = await this.info(id);
+    const info = { ...(await this.info(id)), ...(parent === undefined ? {} : { parent }) };
+    if (!(await this.hasTree(id))) await this.remake(id, info);
     try {
       return await this.env.host.files.unpack({ target: this.tree(id), fd: layer.fd, whiteouts: 'delete' });
     } catch (error) {
-      await this.remove(id);
-      await this.make(id, { ...info, ...(parent === undefined ? {} : { parent }) });
+      await this.trees.remove(this.tree(id));
+      await this.remake(id, info).catch((failure: unknown) =>
+        this.env.log.warn('a snapshot is without its tree until it is filled again', { snapshot: id, error: messageOf(failure) }),
+      );
       throw error;
     }
   }
@@ -100,7 +103,7 @@ export class TreeDriver implements StorageDriver {
   }
 
   async usage(id: SnapshotId): Promise<number> {
-    const { parent } = await this.info(id);
+    const { parent } = await this.whole(id);
     return this.trees.size(await this.pair(id, parent));
   }
 
@@ -144,8 +147,16 @@ export class TreeDriver implements StorageDriver {
     }
   }
 
+  /** Makes the tree of a snapshot again, which stays without one where that fails: on a full disk, say. */
+  private async remake(id: SnapshotId, info: Info): Promise<void> {
+    const fresh = join(this.folder(id), 'new-tree');
+    await this.trees.remove(fresh);
+    await this.trees.make(fresh, info.parent === undefined ? undefined : this.tree(info.parent), info.quota);
+    await rename(fresh, this.tree(id));
+  }
+
   private async discard(name: string): Promise<void> {
-    await this.trees.remove(join(this.env.root, name, 'tree'));
+    for (const tree of ['tree', 'new-tree']) await this.trees.remove(join(this.env.root, name, tree));
     await this.env.host.files.removeTree(join(this.env.root, name));
   }
 
@@ -158,10 +169,26 @@ export class TreeDriver implements StorageDriver {
     }
   }
 
+  private async hasTree(id: SnapshotId): Promise<boolean> {
+    try {
+      return (await stat(this.tree(id))).isDirectory();
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return false;
+      throw error;
+    }
+  }
+
+  /** What is known of a snapshot that has its tree. */
+  private async whole(id: SnapshotId): Promise<Info> {
+    const info = await this.info(id);
+    if (!(await this.hasTree(id))) throw unavailable(`snapshot ${id} has lost its tree`);
+    return info;
+  }
+
   private async pair(id: SnapshotId, parent: SnapshotId | undefined): Promise<TreePair> {
-    await this.info(id);
+    await this.whole(id);
     if (parent === undefined) return { tree: this.tree(id) };
-    await this.info(parent);
+    await this.whole(parent);
     return { tree: this.tree(id), parent: this.tree(parent) };
   }
 }

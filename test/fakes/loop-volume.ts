@@ -20,8 +20,8 @@ const run = (command: string, ...args: string[]): string | undefined => {
 
 const WAYS: Record<LoopFileSystem, readonly { make: readonly string[]; mount: string; projectQuota: boolean }[]> = {
   ext4: [
-    { make: ['mkfs.ext4', '-q', '-O', 'quota,project', '-E', 'quotatype=prjquota'], mount: 'loop,prjquota', projectQuota: true },
-    { make: ['mkfs.ext4', '-q'], mount: 'loop', projectQuota: false },
+    { make: ['mkfs.ext4', '-q', '-m', '0', '-O', 'quota,project', '-E', 'quotatype=prjquota'], mount: 'loop,prjquota', projectQuota: true },
+    { make: ['mkfs.ext4', '-q', '-m', '0'], mount: 'loop', projectQuota: false },
   ],
   xfs: [
     { make: ['mkfs.xfs', '-q', '-f'], mount: 'loop,prjquota', projectQuota: true },

@@ -41,7 +41,7 @@ for (const [type, manifests] of Object.entries(fileSystems) as [LoopFileSystem, 
         folder: volume.path,
         capabilities: served(manifest, volume.projectQuota),
         host,
-        open: (root) => manifest.open(envAt(root)),
+        open: (root, own) => manifest.open({ ...envAt(root), host: own }),
       });
   });
 }

@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { conflict, invalid, unavailable } from '@gantry/core/contracts/errors.js';
@@ -15,6 +14,7 @@ import type { ProjectQuota } from '../project-quota.js';
 import { type Layout, linkName } from './layout.js';
 import type { OverlayFacts } from './probe.js';
 import { Snapshots } from './snapshots.js';
+import { Views } from './views.js';
 
 /** overlayfs takes 500 lower folders; Docker, and so every registry's images, keep to 128. */
 const MAX_LOWERS = 128;
@@ -25,6 +25,7 @@ const MAX_LOWERS = 128;
  */
 export class Overlay2Driver implements StorageDriver {
   private readonly snapshots: Snapshots;
+  private readonly views: Views;
   private readonly acquired = new Acquired();
   private readonly boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
@@ -37,6 +38,7 @@ export class Overlay2Driver implements StorageDriver {
     private readonly defaultQuota: number | undefined,
   ) {
     this.snapshots = new Snapshots(layout);
+    this.views = new Views(env);
   }
 
   async create(id: SnapshotId, { parent, writable, quota, volatile = false }: CreateSnapshot): Promise<void> {
@@ -154,7 +156,9 @@ export class Overlay2Driver implements StorageDriver {
     };
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    await this.views.removeLeft();
+  }
 
   /** A new difference hides the root folder below it, so it must look like that one. */
   private rootLike(diff: string, parent: SnapshotId | undefined): void {
@@ -220,16 +224,7 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   private async shown<T>(id: SnapshotId, work: (path: string) => Promise<T>): Promise<T> {
-    const { files } = this.env.host;
-    const place = join(this.env.runRoot, `view-${randomBytes(6).toString('hex')}`);
-    await mkdir(place, { mode: 0o700 });
-    try {
-      // Read-only, so that a container's upper folder is never in two writable mounts.
-      await files.mount(this.mountOf(id, false), place);
-      return await work(place);
-    } finally {
-      await files.unmount(place, true);
-      await rmdir(place);
-    }
+    // Read-only, so that a container's upper folder is never in two writable mounts.
+    return this.views.shown(this.mountOf(id, false), work);
   }
 }
