@@ -149,11 +149,19 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => containers.close(),
   );
   images.useGuard((imageId) => containers.usersOf(imageId));
-  managedPlugins.useUsers((plugin) => {
-    const names = new Set([plugin.name, plugin.name.replace(/:latest$/, '')]);
-    const logging = room.store.list().filter(({ id, hostConfig }) => names.has(hostConfig.logDriver) && room.live.get(id));
-    return [...[...names].flatMap((name) => volumes.ofDriver(name)), ...logging.map(({ name }) => name)];
-  });
+  const logging = (name: string): string[] =>
+    room.store
+      .list()
+      .filter(({ id, hostConfig }) => hostConfig.logDriver === name && room.live.get(id))
+      .map((container) => container.name);
+  managedPlugins.useUsers((plugin) =>
+    [...new Set([plugin.name, plugin.name.replace(/:latest$/, '')])].flatMap((name) => [...volumes.ofDriver(name), ...logging(name)]),
+  );
+  plugins.useHolders((name) => [
+    ...volumes.ofDriver(name).map((volume) => `volume ${volume}`),
+    ...networks.ofDriver(name).map((network) => `network ${network}`),
+    ...logging(name).map((container) => `container ${container}`),
+  ]);
   volumes.useFreezer({
     running: (ids) => ids.filter((id) => room.store.byFullId(id)?.state.status === 'running'),
     freeze: (id) => containers.pause(id),
@@ -177,6 +185,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
           storage: container.resolve(Tokens.Storage),
           check: container.resolve(Tokens.Check),
           managedPlugins,
+          plugins,
           system: container.resolve(Tokens.System),
           events: container.resolve(Tokens.Events),
         },

@@ -1,6 +1,7 @@
 import type { Containers } from '../container/containers.js';
 import type { Execs } from '../container/execs.js';
 import type { Images } from '../image/images.js';
+import type { PluginDirectory } from '../contracts/plugin.js';
 import type { Networks } from '../network/networks.js';
 import type { Storage } from '../storage/storage.js';
 import type { Check } from '../system/check.js';
@@ -18,6 +19,8 @@ export interface Services {
   readonly storage: Storage;
   readonly check: Check;
   readonly managedPlugins: Plugins;
+  /** Every plugin that was met, whoever runs it. */
+  readonly plugins: PluginDirectory;
   readonly system: System;
   readonly events: Events;
 }

@@ -52,7 +52,7 @@ const NAMED = [
   /^\/(images)\/(.+)\/(json|history|push|tag|get|attestations)$/,
   /^\/(distribution)\/(.+)\/(json)$/,
   /^\/(plugins)\/(.+)\/(json|enable|disable|push|set|upgrade)$/,
-  /^\/(gantry\/v1\/plugins)\/(.+)\/(logs)$/,
+  /^\/(gantry\/v1\/plugins)\/(.+)\/(logs|trace)$/,
   /^\/(images|plugins|volumes)\/(.+)$/,
 ];
 /** Words that are routes of their own, not names. */

@@ -65,6 +65,8 @@ export interface PluginStatus {
   /** The last failure to reach it or to understand it; what it refused is not one. */
   readonly lastError?: { readonly at: string; readonly method: string; readonly message: string };
   readonly calls: readonly PluginCalls[];
+  /** Volumes, networks and running containers that need it: `volume data`, `network web`, `container db`. */
+  readonly holders: readonly string[];
 }
 
 /** One call as it went over the wire. */

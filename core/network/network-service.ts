@@ -100,6 +100,13 @@ export class NetworkService implements Networks {
     return this.room.view(this.room.lookUp(name).network);
   }
 
+  /** Names of the networks of one driver, or with addresses from it; from memory. */
+  ofDriver(driver: string): string[] {
+    return [...this.room.networks.values()]
+      .filter(({ network }) => network.driver === driver || network.ipam.driver === driver)
+      .map(({ network }) => network.name);
+  }
+
   find(name: string): Network | undefined {
     return this.room.search(name)?.network;
   }

@@ -38,9 +38,20 @@ describe('the system service', () => {
     const drivers = {
       names: (kind: string) => ({ storage: ['vfs', 'overlay2'], network: ['none', 'bridge'], runtime: ['native', 'runc'] })[kind] ?? [],
       probe: (kind: string, name: string) => probe(kind, name),
+      isRemote: () => false,
     } as unknown as DriverRegistry;
     const layers = { defaultDriver: { name: 'overlay2', reason: 'the fastest here' }, status: () => status() } as unknown as Layers;
-    return new SystemService(settings, db, drivers, services.containers, services.images, layers, services.events, new FakeLog());
+    return new SystemService(
+      settings,
+      db,
+      drivers,
+      services.containers,
+      services.images,
+      layers,
+      services.events,
+      services.plugins,
+      new FakeLog(),
+    );
   };
 
   beforeEach(() => {

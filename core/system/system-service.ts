@@ -3,6 +3,7 @@ import { availableParallelism, hostname, machine, release, totalmem } from 'node
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inject, injectable } from 'tsyringe';
 import type { Containers } from '../container/containers.js';
+import type { PluginDirectory } from '../contracts/plugin.js';
 import type { DriverKind, Logger } from '../contracts/manifest.js';
 import { messageOf } from '../contracts/errors.js';
 import type { DriverRegistry } from '../extension/driver-registry.js';
@@ -67,6 +68,7 @@ export class SystemService implements System {
     @inject(Tokens.Images) private readonly images: Images,
     @inject(Tokens.Layers) private readonly layers: Layers,
     @inject(Tokens.Events) private readonly events: Events,
+    @inject(Tokens.Plugins) private readonly plugins: PluginDirectory,
     @inject(Tokens.Log) log: Logger,
   ) {
     const failed =
@@ -132,6 +134,7 @@ export class SystemService implements System {
         storage: this.names('storage'),
       },
       unavailableDrivers: unavailable,
+      plugins: this.plugins.list(),
       memoryLimit: cgroup.memoryLimit,
       swapLimit: cgroup.swapLimit,
       cpuCfs: cgroup.cpuCfs,
@@ -204,7 +207,12 @@ export class SystemService implements System {
 
   /** A host's abilities do not change while the engine runs, so the whole list is asked for once. */
   private async probe(): Promise<Unavailable> {
-    const wanted = KINDS.flatMap((kind) => this.names(kind).map((name) => ({ kind, name })));
+    // A plugin serves where it is or not at all, and is not asked for what is only shown.
+    const wanted = KINDS.flatMap((kind) =>
+      this.names(kind)
+        .filter((name) => !this.drivers.isRemote(kind, name))
+        .map((name) => ({ kind, name })),
+    );
     const answers = await Promise.all(
       wanted.map(async (driver) => ({ ...driver, probe: await this.drivers.probe(driver.kind, driver.name) })),
     );

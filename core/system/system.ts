@@ -1,3 +1,5 @@
+import type { PluginStatus } from '../contracts/plugin.js';
+
 /** One event, in Docker's vocabulary of types and actions. */
 export interface EngineEvent {
   readonly type: 'container' | 'image' | 'volume' | 'network' | 'daemon' | 'plugin' | 'builder';
@@ -49,6 +51,8 @@ export interface SystemInfo {
   readonly drivers: DriverNames;
   /** In-tree drivers that this host cannot serve, with the reason. */
   readonly unavailableDrivers: readonly { kind: string; name: string; reason: string }[];
+  /** Plugins that were met, whoever runs them. */
+  readonly plugins: readonly PluginStatus[];
   readonly memoryLimit: boolean;
   readonly swapLimit: boolean;
   readonly cpuCfs: boolean;

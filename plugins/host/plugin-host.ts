@@ -36,8 +36,14 @@ export class PluginHost implements DriverSource, PluginDirectory {
   readonly label = 'plugins';
   readonly remote = true;
   private readonly plugins = new Map<string, Plugin>();
+  private holders: (name: string) => readonly string[] = () => [];
 
   constructor(private readonly options: PluginHostOptions) {}
+
+  /** Who says what needs a plugin; the services that know come to be after this. */
+  useHolders(holders: (name: string) => readonly string[]): void {
+    this.holders = holders;
+  }
 
   /** The plugin of that name, known or found now; `undefined` when there is none. Nothing is asked of it. */
   get(name: string): Plugin | undefined {
@@ -51,6 +57,7 @@ export class PluginHost implements DriverSource, PluginDirectory {
     }
     const plugin = new Plugin(place, {
       log: this.options.log,
+      holders: (of) => this.holders(of),
       changed: (changed, state, error) => {
         const fields = { plugin: changed.name, state, ...(error === undefined ? {} : { error }) };
         if (state === 'unavailable') this.options.log.warn('a plugin cannot be used', fields);

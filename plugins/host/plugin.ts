@@ -12,6 +12,7 @@ export interface PluginObserver {
   /** The state changed; never called for a state that stays. */
   changed(plugin: Plugin, state: PluginStatus['state'], error: string | undefined): void;
   readonly log: Logger;
+  holders(name: string): readonly string[];
 }
 
 /**
@@ -62,6 +63,7 @@ export class Plugin {
       state: this.state,
       ...(this.lastError === undefined ? {} : { lastError: this.lastError }),
       calls: this.calls.summary(),
+      holders: this.observer.holders(name),
     };
   }
 

@@ -1,3 +1,4 @@
+import type { PluginDirectory } from '@gantry/core/contracts/plugin.js';
 import type { Readable } from 'node:stream';
 import { EngineError } from '@gantry/core/contracts/errors.js';
 import type { ProgressSink } from '@gantry/core/image/images.js';
@@ -61,3 +62,6 @@ export class FakePlugins implements Plugins {
     return this.inspect(name);
   }
 }
+
+/** No plugin was ever met. */
+export const noPlugins: PluginDirectory = { list: () => [], status: () => undefined, trace: () => () => undefined };

@@ -8,7 +8,7 @@ import { FakeNetworks } from './networks.js';
 import { FakeVolumes } from './volumes.js';
 import { FakeEvents } from './events.js';
 import { FakeCheck, FakeStorage } from './storage.js';
-import { FakePlugins } from './managed-plugins.js';
+import { FakePlugins, noPlugins } from './managed-plugins.js';
 import { FakeSystem } from './system.js';
 
 /** A whole engine in memory, for tests of what stands in front of it. */
@@ -22,6 +22,7 @@ export class FakeServices {
   readonly storage = new FakeStorage();
   readonly check = new FakeCheck();
   readonly managedPlugins = new FakePlugins();
+  readonly plugins = noPlugins;
   readonly system = new FakeSystem();
 
   /** One container that exists. */

@@ -34,6 +34,7 @@ export class FakeSystem implements System {
         storage: ['overlay2'],
       },
       unavailableDrivers: [],
+      plugins: [],
       memoryLimit: true,
       swapLimit: true,
       cpuCfs: true,

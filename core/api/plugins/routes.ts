@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import { invalid } from '../../contracts/errors.js';
+import { invalid, isKind } from '../../contracts/errors.js';
 import type { Plugin } from '../../plugin/plugins.js';
 import { logLine } from '../containers/log-line.js';
 import type { ApiContext } from '../context.js';
@@ -11,6 +11,7 @@ import { Query } from '../query.js';
 import { decodeRegistryAuth } from '../registry-auth.js';
 import { ResponseStream } from '../response-stream.js';
 import type { Services } from '../services.js';
+import { connectionJson, foreignPluginJson, pluginConnectionRoutes } from './connection-routes.js';
 import { pluginJson, privilegeJson, privilegeOf } from './plugin-json.js';
 import { LIST_FILTERS, privileges, settings, type PrivilegeJson } from './schema.js';
 
@@ -31,7 +32,18 @@ export function pluginRoutes(app: FastifyInstance, services: Services, context: 
 
   app.get('/plugins', (request) => plugins.list(decodeFilters(new Query(request).text('filters'), LIST_FILTERS)).map(json));
 
-  app.get<NamedPlugin>('/plugins/:name/json', async (request) => json(plugins.inspect(request.params.name)));
+  app.get<NamedPlugin>('/plugins/:name/json', async ({ params: { name } }) => {
+    try {
+      const plugin = plugins.inspect(name);
+      const connection = services.plugins.status(plugin.name);
+      return { ...json(plugin), ...(connection ? { Connection: connectionJson(connection) } : {}) };
+    } catch (error) {
+      const foreign = isKind(error, 'not-found') ? services.plugins.status(name) : undefined;
+      if (!foreign) throw error;
+      return foreignPluginJson(foreign);
+    }
+  });
+  pluginConnectionRoutes(app, services, context);
 
   app.get('/plugins/privileges', async (request) => {
     const remote = required(new Query(request), 'remote');

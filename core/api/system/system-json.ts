@@ -56,6 +56,10 @@ export function infoJson(info: SystemInfo, accessPlugins: readonly string[]): ob
     Driver: info.storageDriver,
     DriverStatus: [
       ...info.storageStatus,
+      ...info.plugins.map(
+        ({ name, state, lastError }) =>
+          [`Plugin ${name}`, lastError && state === 'unavailable' ? `${state}: ${lastError.message}` : state] as const,
+      ),
       ...info.unavailableDrivers.map(({ kind, name, reason }) => [`Unavailable ${kind} driver ${name}`, reason] as const),
     ],
     Plugins: {
