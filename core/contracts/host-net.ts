@@ -133,6 +133,8 @@ export type NftExpression =
   | { readonly type: 'verdict-map'; readonly fields: readonly NftField[]; readonly map: string }
   /** New destination from a map of the fields to address and port; goes on with the next rule when it has none. */
   | { readonly type: 'dnat-map'; readonly fields: readonly NftField[]; readonly map: string }
+  /** New source from a map of the fields to an address; goes on with the next rule when it has none. */
+  | { readonly type: 'snat-map'; readonly fields: readonly NftField[]; readonly map: string }
   | { readonly type: 'dnat'; readonly address: string; readonly port?: number }
   | { readonly type: 'snat'; readonly address: string }
   | { readonly type: 'redirect'; readonly port: number }

@@ -53,6 +53,8 @@ class RuleWriter {
       verdict_map(part);
     else if (part.type == "dnat-map")
       dnat_map(part);
+    else if (part.type == "snat-map")
+      snat_map(part);
     else if (part.type == "dnat" || part.type == "snat")
       nat(part);
     else if (part.type == "redirect")
@@ -217,6 +219,15 @@ class RuleWriter {
       message_.put_be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family_));
       message_.put_be32(NFTA_NAT_REG_ADDR_MIN, slot_register(0));
       message_.put_be32(NFTA_NAT_REG_PROTO_MIN, slot_register(address_slots()));
+    });
+  }
+
+  void snat_map(const Expression& part) {
+    lookup(part, true, false, slot_register(0));
+    expression("nat", [&] {
+      message_.put_be32(NFTA_NAT_TYPE, NFT_NAT_SNAT);
+      message_.put_be32(NFTA_NAT_FAMILY, static_cast<uint32_t>(family_));
+      message_.put_be32(NFTA_NAT_REG_ADDR_MIN, slot_register(0));
     });
   }
 
