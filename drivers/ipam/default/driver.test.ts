@@ -42,7 +42,7 @@ describe('the default IPAM driver', () => {
     for (let i = 0; i < 31; i++) await ipam.requestPool(request());
     await expect(ipam.requestPool(request())).rejects.toMatchObject({
       kind: 'unavailable',
-      message: 'all predefined address pools have been fully subnetted',
+      message: expect.stringMatching(/^all predefined address pools have been fully subnetted: in the way are \d/) as unknown,
     });
   });
 
@@ -51,7 +51,7 @@ describe('the default IPAM driver', () => {
     for (const other of ['10.213.4.0/24', '10.0.0.0/8', '10.213.0.0/16'])
       await expect(pool(other)).rejects.toMatchObject({
         kind: 'forbidden',
-        message: 'invalid pool request: Pool overlaps with other one on this address space',
+        message: expect.stringMatching(/^invalid pool request: Pool overlaps with other one on this address space: /) as unknown,
       });
     await ipam.requestPool(request({ pool: '10.213.0.0/16', addressSpace: 'GlobalDefault' }));
   });

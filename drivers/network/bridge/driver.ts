@@ -1,32 +1,27 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { conflict, EngineError, invalid, messageOf, notFound, notImplemented } from '@gantry/core/contracts/errors.js';
-import type { Link, NetStep, NftCommand } from '@gantry/core/contracts/host-net.js';
+import { conflict, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
+import type { NftFamily, NftTable } from '@gantry/core/contracts/host-net.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type {
   CreateNetwork,
   EndpointInterface,
+  IpamData,
   JoinInfo,
   NetworkDriver,
   PortBinding,
   PublishedPort,
 } from '@gantry/core/contracts/network.js';
-import {
-  type Elements,
-  type FirewallNetwork,
-  type FirewallPorts,
-  firewallTable,
-  listingOf,
-  networkElements,
-  portElements,
-  sameListing,
-  setsOf,
-} from './firewall.js';
-import { Names } from './names.js';
-import { type BridgeOptions, parseOptions } from './options.js';
-import { type PortReservation, PortReserver } from './ports.js';
+import { isIPv6 } from 'node:net';
+import { BridgeLinks } from './bridge-links.js';
+import { type Elements, type FirewallNetwork, type FirewallPorts, firewallTable, networkElements, portElements } from './firewall.js';
+import { type Change, FirewallKeeper } from './firewall-keeper.js';
+import { endpointMac, Names } from './names.js';
+import { type BridgeOptions, type GatewayMode, parseOptions } from './options.js';
+import { type PortReservation, PortReserver, type Reach } from './ports.js';
 
 interface Endpoint {
+  /** Without prefix length; '' for none. */
   readonly address: string;
+  readonly addressV6: string;
   readonly mac: string;
   reservation: PortReservation | undefined;
 }
@@ -34,80 +29,65 @@ interface Endpoint {
 interface BridgeNetwork {
   readonly bridge: string;
   readonly options: BridgeOptions;
-  readonly firewall: FirewallNetwork;
-  /** With prefix length. */
-  readonly gateway: string;
+  /** By family; a family that is missing is one that the network does not have. */
+  readonly firewall: Partial<Record<NftFamily, FirewallNetwork>>;
+  /** With prefix length; those that the bridge has itself. */
+  readonly gateways: readonly string[];
+  /** What containers are told of them. */
+  readonly gateway: string | undefined;
+  readonly gatewayV6: string | undefined;
   readonly internal: boolean;
   readonly endpoints: Map<string, Endpoint>;
 }
 
-/** How often the kernel's table is compared with ours: somebody may have flushed the rule set. */
-const VERIFY_INTERVAL_MS = 15_000;
+const families: readonly NftFamily[] = ['ip', 'ip6'];
 
 /**
  * Networks as bridges of the host, endpoints as pairs whose far end is born in the sandbox, and one nftables table for
- * all of them. What is true is in memory, put there by the engine at start from its records; the kernel follows.
+ * all of them in each family. What is true is in memory, put there by the engine at start from its records; the kernel follows.
  */
 export class BridgeDriver implements NetworkDriver {
   readonly scope = 'local';
   private readonly names: Names;
+  private readonly links: BridgeLinks;
   private readonly reserver: PortReserver;
+  private readonly firewall: FirewallKeeper;
   private readonly networks = new Map<string, BridgeNetwork>();
-  /** Before it the former daemon's table goes on serving what lives. */
+  /** Before it the former daemon's tables go on serving what lives. */
   private settled = false;
-  /** Changes of the firewall, one after the other: the kernel must see them in the order of the records. */
-  private changes: Promise<unknown> = Promise.resolve();
   /** What goes on after its caller was answered. */
   private readonly background = new Set<Promise<void>>();
-  private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly env: DriverEnv) {
     this.names = new Names(env.instance);
+    this.links = new BridgeLinks(env, this.names);
     this.reserver = new PortReserver(env.host.net, env.log);
+    this.firewall = new FirewallKeeper(env.host.net, env.log, this.names.table, (family) => this.table(family));
   }
 
   async createNetwork(networkId: string, config: CreateNetwork): Promise<void> {
-    const options = parseOptions(config.options);
-    if (config.ipv6.length > 0) throw notImplemented('IPv6 on bridge networks');
-    const [ipv4, ...more] = config.ipv4;
-    if (!ipv4) throw notImplemented('bridge networks without IPv4');
-    if (more.length > 0) throw invalid('a bridge network has one IPv4 subnet');
-    if (!ipv4.gateway) throw invalid('a bridge network needs a gateway address');
-    const bridge = options.bridgeName || this.names.bridge(networkId);
-    for (const [otherId, other] of this.networks)
-      if (otherId !== networkId && other.bridge === bridge) throw conflict(`bridge ${bridge} belongs to network ${otherId}`);
-    const network: BridgeNetwork = {
-      bridge,
-      options,
-      gateway: ipv4.gateway,
-      internal: config.internal,
-      firewall: { bridge, subnet: ipv4.pool, internal: config.internal, icc: options.icc, masquerade: options.masquerade },
-      endpoints: this.networks.get(networkId)?.endpoints ?? new Map<string, Endpoint>(),
-    };
     const before = this.networks.get(networkId);
-    const made = await this.makeBridge(networkId, network);
+    const network = this.plan(networkId, config, before?.endpoints ?? new Map<string, Endpoint>());
+    const made = await this.links.make(networkId, network);
     // Packets are filtered before the first container can send any.
     this.networks.set(networkId, network);
     try {
-      await this.change(before ? networkElements(before.firewall) : {}, networkElements(network.firewall));
+      await this.change(networkChange(before, network));
     } catch (error) {
       if (before) this.networks.set(networkId, before);
       else this.networks.delete(networkId);
-      if (made) await this.env.host.net.configure('', [{ op: 'delete-link', name: bridge }]);
+      if (made) await this.env.host.net.configure('', [{ op: 'delete-link', name: network.bridge }]);
       throw error;
     }
   }
 
   async deleteNetwork(networkId: string): Promise<void> {
     const network = this.networks.get(networkId);
-    // By what is written on it: the network may be one of a former run, under a name of the user's.
-    const alias = this.names.alias(networkId);
-    for (const link of await this.env.host.net.links(''))
-      if (link.alias === alias) await this.env.host.net.configure('', [{ op: 'delete-link', name: link.name }]);
+    await this.links.remove(networkId);
     if (!network) return;
     this.networks.delete(networkId);
     for (const endpoint of network.endpoints.values()) endpoint.reservation?.release();
-    await this.change(networkElements(network.firewall), {});
+    await this.change(networkChange(network, undefined));
   }
 
   async createEndpoint(
@@ -117,12 +97,12 @@ export class BridgeDriver implements NetworkDriver {
     _options: Readonly<Record<string, string>>,
   ): Promise<EndpointInterface> {
     const network = this.network(networkId);
-    if (iface.addressV6) throw notImplemented('IPv6 on bridge networks');
-    if (!iface.address) throw invalid('an endpoint of a bridge network needs an IPv4 address');
-    const address = withoutPrefix(iface.address);
+    const address = withoutPrefix(iface.address ?? '');
+    const addressV6 = withoutPrefix(iface.addressV6 ?? '');
+    if (address === '' && addressV6 === '') throw invalid('an endpoint of a bridge network needs an address');
     const known = network.endpoints.get(endpointId);
-    const mac = iface.mac || known?.mac || macFor(address);
-    network.endpoints.set(endpointId, { address, mac, reservation: known?.reservation });
+    const mac = iface.mac || known?.mac || endpointMac(address, endpointId);
+    network.endpoints.set(endpointId, { address, addressV6, mac, reservation: known?.reservation });
     return { mac };
   }
 
@@ -153,7 +133,8 @@ export class BridgeDriver implements NetworkDriver {
     ]);
     return {
       link: { srcName, dstPrefix: network.options.interfacePrefix, inSandbox: true },
-      ...(!network.internal && { gateway: withoutPrefix(network.gateway) }),
+      ...(network.gateway !== undefined && endpoint.address !== '' && { gateway: network.gateway }),
+      ...(network.gatewayV6 !== undefined && endpoint.addressV6 !== '' && { gatewayV6: network.gatewayV6 }),
       routes: [],
     };
   }
@@ -166,37 +147,28 @@ export class BridgeDriver implements NetworkDriver {
     const network = this.network(networkId);
     const endpoint = this.endpoint(network, endpointId);
     const before = endpoint.reservation;
-    // Ports of an internal network would never be reached.
-    const wanted = network.internal ? [] : ports;
     // The old ones first: the new list may hold the same.
     before?.release();
     endpoint.reservation = undefined;
-    let reservation: PortReservation;
+    let reservation: PortReservation | undefined;
     try {
-      reservation = this.reserver.reserve(wanted, network.options.hostBinding, !this.settled);
+      reservation = this.reserver.reserve({
+        // Ports of an internal network would never be reached.
+        bindings: network.internal ? [] : ports,
+        defaultHostIp: network.options.hostBinding,
+        v4: reachOf(endpoint.address, network.options.gatewayMode),
+        v6: reachOf(endpoint.addressV6, network.options.gatewayModeV6),
+        tolerant: !this.settled,
+      });
+      endpoint.reservation = reservation;
+      await this.change(portChange(endpoint, before, reservation));
     } catch (error) {
-      if (before) await this.change(portElements({ address: endpoint.address, ports: before.ports }), {});
-      throw error;
-    }
-    endpoint.reservation = reservation;
-    try {
-      await this.change(
-        before ? portElements({ address: endpoint.address, ports: before.ports }) : {},
-        portElements({ address: endpoint.address, ports: reservation.ports }),
-      );
-    } catch (error) {
+      reservation?.release();
       endpoint.reservation = undefined;
-      reservation.release();
+      await this.takeBack(network, endpoint, before, error);
       throw error;
     }
-    // Where frames of a bridge pass the IP layer's hooks (br_netfilter), a container that calls its own published port is
-    // answered on the bridge already, by the port that the frame came from.
-    if (this.settled && reservation.ports.length > 0)
-      await this.env.host.net.configure('', [{ op: 'set-link', name: this.names.veth(endpointId), hairpin: true }]);
-    // A sender that tried before has a tracked flow to nowhere, and would keep it by trying.
-    if (this.settled)
-      for (const port of reservation.ports)
-        if (port.protocol === 'udp') await this.env.host.net.flushFlows({ protocol: 'udp', originalPort: port.hostPort });
+    await this.afterPublishing(endpointId, reservation);
     return [...reservation.ports];
   }
 
@@ -209,105 +181,101 @@ export class BridgeDriver implements NetworkDriver {
     // order, so whoever publishes the same port next is not hurt.
     reservation.release();
     this.inBackground('taking away published ports', async () => {
-      await this.change(portElements({ address: endpoint.address, ports: reservation.ports }), {});
-      if (reservation.ports.some(({ protocol }) => protocol === 'udp'))
-        await this.env.host.net.flushFlows({ protocol: 'udp', replySource: endpoint.address });
+      await this.change(portChange(endpoint, reservation, undefined));
+      if (!reservation.ports.some(({ protocol }) => protocol === 'udp')) return;
+      for (const replySource of [endpoint.address, endpoint.addressV6])
+        if (replySource) await this.env.host.net.flushFlows({ v6: isIPv6(replySource), protocol: 'udp', replySource });
     });
   }
 
   async settle(): Promise<void> {
     const known = new Set([...this.networks].flatMap(([id, network]) => [id, ...network.endpoints.keys()]));
-    const links = await this.env.host.net.links('');
-    for (const link of links) {
-      const id = this.names.idOf(link.alias);
-      if (id === undefined || known.has(id)) continue;
-      this.env.log.info('taking away a link that a former run left', { link: link.name });
-      await this.env.host.net.configure('', [{ op: 'delete-link', name: link.name }]);
-    }
+    await this.links.sweep(known);
     this.settled = true;
-    if (this.networks.size > 0) await this.replaceTable();
-    else await this.env.host.net.nft('', [{ op: 'delete-table', table: this.names.table }]);
-    this.timer = setInterval(() => void this.verify(), VERIFY_INTERVAL_MS);
-    this.timer.unref();
+    await this.firewall.start();
   }
 
   /** Whether the kernel has exactly what follows from the records; makes it so when not. */
   async verify(): Promise<boolean> {
-    if (this.networks.size === 0) return true;
-    try {
-      return await this.inTurn(async () => {
-        const listing = await this.env.host.net.nftTable('', this.names.table);
-        const table = this.table();
-        if (listing && sameListing(listing, listingOf(table))) return true;
-        this.env.log.warn('the firewall table was changed by somebody else and is put back', { table: this.names.table });
-        await this.env.host.net.nft('', [{ op: 'replace-table', table }]);
-        return false;
-      });
-    } catch (error) {
-      this.env.log.warn('comparing the firewall table failed', { error: messageOf(error) });
-      return false;
-    }
+    return this.firewall.verify();
   }
 
   /**
    * Kernel state and published ports stay: containers go on while no daemon runs. Where nobody is left to go on, the bridges and
-   * the table are taken away; they come back with the networks.
+   * the tables are taken away; they come back with the networks.
    */
   async close(): Promise<void> {
-    clearInterval(this.timer);
-    await Promise.all([...this.background, this.changes.catch(() => undefined)]);
+    await Promise.all(this.background);
+    await this.firewall.stop();
     const networks = [...this.networks.values()];
     for (const { endpoints } of networks)
       for (const endpoint of endpoints.values()) {
         endpoint.reservation?.release();
         endpoint.reservation = undefined;
       }
-    if (networks.some(({ endpoints }) => endpoints.size > 0)) return;
-    const { net } = this.env.host;
-    const present = new Set((await net.links('')).filter(({ alias }) => this.names.idOf(alias) !== undefined).map(({ name }) => name));
-    const bridges = networks
-      .filter(({ bridge }) => present.has(bridge))
-      .map(({ bridge }): NetStep => ({ op: 'delete-link', name: bridge }));
-    if (bridges.length > 0) await net.configure('', bridges);
-    if (networks.length > 0) await net.nft('', [{ op: 'delete-table', table: this.names.table }]);
+    if (networks.length === 0 || networks.some(({ endpoints }) => endpoints.size > 0)) return;
+    await this.links.removeBridges(networks.map(({ bridge }) => bridge));
+    await this.firewall.remove();
     this.networks.clear();
   }
 
-  /** Returns whether the bridge was made just now. */
-  private async makeBridge(networkId: string, network: BridgeNetwork): Promise<boolean> {
-    const { net } = this.env.host;
-    const { bridge } = network;
-    const alias = this.names.alias(networkId);
-    const links = await net.links('');
-    const link = links.find(({ name }) => name === bridge);
-    if (link && (link.kind !== 'bridge' || link.alias !== alias))
-      throw conflict(`link ${bridge} exists and does not belong to this network`);
-    const stale = links.filter((other) => other.alias === alias && other.name !== bridge).map(({ name }) => name);
-    const steps: NetStep[] = stale.map((name): NetStep => ({ op: 'delete-link', name }));
-    if (!link) steps.push({ op: 'add-bridge', name: bridge, alias, mac: this.names.bridgeMac(networkId) });
-    steps.push(...this.bridgeSteps(network, link));
-    try {
-      await net.configure('', steps);
-    } catch (error) {
-      if (!link && (error as NodeJS.ErrnoException).code !== 'EEXIST') await net.configure('', [{ op: 'delete-link', name: bridge }]);
-      throw new EngineError('system', `cannot make bridge ${bridge}: ${messageOf(error)}`, { cause: error });
-    }
-    return !link;
+  /** Judges the network's configuration; nothing is made. */
+  private plan(networkId: string, config: CreateNetwork, endpoints: Map<string, Endpoint>): BridgeNetwork {
+    const { internal, ipv4, ipv6 } = config;
+    const options = parseOptions(config.options);
+    if (ipv4.length > 1 || ipv6.length > 1) throw invalid('a bridge network has one subnet of each IP version');
+    const [v4, v6] = [ipv4[0], ipv6[0]];
+    if (!v4 && !v6) throw invalid('a bridge network needs a subnet');
+    const modes = [...(v4 ? [options.gatewayMode] : []), ...(v6 ? [options.gatewayModeV6] : [])];
+    if (!internal && modes.includes('isolated')) throw invalid("gateway mode 'isolated' can only be used for an internal network");
+    const bridge = options.bridgeName || this.names.bridge(networkId);
+    for (const [otherId, other] of this.networks)
+      if (otherId !== networkId && other.bridge === bridge) throw conflict(`bridge ${bridge} belongs to network ${otherId}`);
+    const part = (data: IpamData | undefined, mode: GatewayMode, sourceAddress: string): FirewallNetwork | undefined =>
+      data && { bridge, subnet: data.pool, internal, icc: options.icc, masquerade: options.masquerade, sourceAddress, mode };
+    const ip = part(v4, options.gatewayMode, options.sourceAddress);
+    const ip6 = part(v6, options.gatewayModeV6, options.sourceAddressV6);
+    return {
+      bridge,
+      options,
+      firewall: { ...(ip && { ip }), ...(ip6 && { ip6 }) },
+      gateways: [...(v4 ? ownAddress(v4, options.gatewayMode) : []), ...(v6 ? ownAddress(v6, options.gatewayModeV6) : [])],
+      gateway: internal || !v4?.gateway ? undefined : withoutPrefix(v4.gateway),
+      gatewayV6: internal || !v6?.gateway ? undefined : withoutPrefix(v6.gateway),
+      internal,
+      endpoints,
+    };
   }
 
-  private bridgeSteps({ bridge, gateway, options, internal }: BridgeNetwork, link: Link | undefined): NetStep[] {
-    const steps: NetStep[] = [];
-    // Before it is up: no link-local address, no listening to routers.
-    if (existsSync('/proc/sys/net/ipv6')) steps.push({ op: 'sysctl', key: `ipv6/conf/${bridge}/disable_ipv6`, value: '1' });
-    // For connections of this host to 127.0.0.1 that the firewall turns to a container.
-    if (!internal) steps.push({ op: 'sysctl', key: `ipv4/conf/${bridge}/route_localnet`, value: '1' });
-    for (const address of link?.addresses ?? [])
-      if (!address.includes(':') && address !== gateway) steps.push({ op: 'delete-address', link: bridge, address });
-    steps.push({ op: 'set-link', name: bridge, up: true, ...(options.mtu > 0 && { mtu: options.mtu }) });
-    steps.push({ op: 'add-address', link: bridge, address: gateway });
-    if (!internal && this.env.options['ip-forward'] !== 'false' && readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim() === '0')
-      steps.push({ op: 'sysctl', key: 'ipv4/ip_forward', value: '1' });
-    return steps;
+  /** What was published before a failed change is published again; where a port went to somebody else meanwhile, none is. */
+  private async takeBack(network: BridgeNetwork, endpoint: Endpoint, before: PortReservation | undefined, cause: unknown): Promise<void> {
+    if (!before) return;
+    try {
+      endpoint.reservation = this.reserver.reserve({
+        bindings: before.ports,
+        defaultHostIp: '',
+        v4: reachOf(endpoint.address, network.options.gatewayMode),
+        v6: reachOf(endpoint.addressV6, network.options.gatewayModeV6),
+        tolerant: false,
+      });
+    } catch (error) {
+      this.env.log.error('published ports were lost when others could not be published', {
+        error: messageOf(error),
+        because: messageOf(cause),
+      });
+      await this.change(portChange(endpoint, before, undefined));
+    }
+  }
+
+  private async afterPublishing(endpointId: string, { ports }: PortReservation): Promise<void> {
+    if (!this.settled || ports.length === 0) return;
+    const { net } = this.env.host;
+    // Where frames of a bridge pass the IP layer's hooks (br_netfilter), a container that calls its own published port is
+    // answered on the bridge already, by the port that the frame came from.
+    await net.configure('', [{ op: 'set-link', name: this.names.veth(endpointId), hairpin: true }]);
+    // A sender that tried before has a tracked flow to nowhere, and would keep it by trying.
+    for (const { protocol, hostIp, hostPort } of ports)
+      if (protocol === 'udp' && hostPort !== 0) await net.flushFlows({ v6: isIPv6(hostIp), protocol: 'udp', originalPort: hostPort });
   }
 
   /**
@@ -326,45 +294,22 @@ export class BridgeDriver implements NetworkDriver {
     this.background.add(running);
   }
 
-  private async change(remove: Elements, add: Elements): Promise<void> {
-    if (!this.settled) return;
-    await this.inTurn(async () => {
-      const commands: NftCommand[] = [
-        ...setsOf(remove).map((set): NftCommand => ({ op: 'delete-elements', table: this.names.table, set })),
-        ...setsOf(add).map((set): NftCommand => ({ op: 'add-elements', table: this.names.table, set })),
-      ];
-      if (commands.length === 0) return;
-      try {
-        await this.env.host.net.nft('', commands);
-      } catch {
-        // No table yet, or one that somebody changed. The records say how all of it must be.
-        await this.env.host.net.nft('', [{ op: 'replace-table', table: this.table() }]);
-      }
-    });
+  private async change(change: Change): Promise<void> {
+    if (this.settled) await this.firewall.change(change);
   }
 
-  private async replaceTable(): Promise<void> {
-    await this.inTurn(() => this.env.host.net.nft('', [{ op: 'replace-table', table: this.table() }]));
-  }
-
-  private table(): ReturnType<typeof firewallTable> {
-    const networks = [...this.networks.values()];
+  private table(family: NftFamily): NftTable | undefined {
+    const networks = [...this.networks.values()].filter(({ firewall }) => firewall[family]);
+    if (networks.length === 0) return undefined;
     const ports = networks.flatMap(({ endpoints }) =>
-      [...endpoints.values()].flatMap(({ address, reservation }): FirewallPorts[] =>
-        reservation ? [{ address, ports: reservation.ports }] : [],
-      ),
+      [...endpoints.values()].flatMap((endpoint) => (endpoint.reservation ? [portsIn(family, endpoint, endpoint.reservation)] : [])),
     );
     return firewallTable(
+      family,
       this.names.table,
-      networks.map(({ firewall }) => firewall),
+      networks.flatMap(({ firewall }) => firewall[family] ?? []),
       ports,
     );
-  }
-
-  private async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.changes.then(work, work);
-    this.changes = mine.catch(() => undefined);
-    return mine;
   }
 
   private network(id: string): BridgeNetwork {
@@ -382,9 +327,35 @@ export class BridgeDriver implements NetworkDriver {
 
 const withoutPrefix = (address: string): string => address.split('/')[0] ?? '';
 
-/** Follows from the address: whoever gets the address next has the same one, so no neighbour's cache is wrong. */
-const macFor = (address: string): string =>
-  `02:42:${address
-    .split('.')
-    .map((part) => Number(part).toString(16).padStart(2, '0'))
-    .join(':')}`;
+/** A bridge of which the host is no part has no address of its own. */
+const ownAddress = ({ gateway }: IpamData, mode: GatewayMode): string[] => (gateway && mode !== 'isolated' ? [gateway] : []);
+
+const reachOf = (address: string, mode: GatewayMode): Reach => (address === '' ? false : mode === 'routed' ? 'routed' : 'translated');
+
+const portsIn = (family: NftFamily, { address, addressV6 }: Endpoint, { ports }: PortReservation): FirewallPorts => ({
+  address: family === 'ip6' ? addressV6 : address,
+  ports: ports.filter(({ hostIp }) => isIPv6(hostIp) === (family === 'ip6')),
+});
+
+const networkChange = (before: BridgeNetwork | undefined, after: BridgeNetwork | undefined): Change =>
+  changeOf((family) => {
+    const [old, own] = [before?.firewall[family], after?.firewall[family]];
+    return [old && networkElements(old), own && networkElements(own)];
+  });
+
+const portChange = (endpoint: Endpoint, before: PortReservation | undefined, after: PortReservation | undefined): Change =>
+  changeOf((family) => [
+    before && portElements(portsIn(family, endpoint, before)),
+    after && portElements(portsIn(family, endpoint, after)),
+  ]);
+
+/** A family without elements is left out, so that it needs no table. */
+function changeOf(parts: (family: NftFamily) => [Elements | undefined, Elements | undefined]): Change {
+  const change: Record<string, { remove?: Elements; add?: Elements }> = {};
+  for (const family of families) {
+    const [remove, add] = parts(family);
+    const touched = [remove, add].some((elements) => elements && Object.values(elements).some((list) => list.length > 0));
+    if (touched) change[family] = { ...(remove && { remove }), ...(add && { add }) };
+  }
+  return change;
+}

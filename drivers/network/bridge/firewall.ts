@@ -1,73 +1,123 @@
-import type { NftElement, NftListing, NftRule, NftSet, NftTable, NftValue } from '@gantry/core/contracts/host-net.js';
+import type { NftElement, NftFamily, NftListing, NftRule, NftSet, NftTable, NftType, NftValue } from '@gantry/core/contracts/host-net.js';
 import type { PublishedPort } from '@gantry/core/contracts/network.js';
+import type { GatewayMode } from './options.js';
 
-/** What the firewall must know of one network. */
+/** What the firewall must know of one network in one family. */
 export interface FirewallNetwork {
   readonly bridge: string;
   /** CIDR. */
   readonly subnet: string;
   readonly internal: boolean;
   readonly icc: boolean;
+  /** Containers reach outside under the host's address. */
   readonly masquerade: boolean;
+  /** Under this address of the host; '' for that of the link by which they leave. */
+  readonly sourceAddress: string;
+  readonly mode: GatewayMode;
 }
 
-/** Ports of one endpoint. */
+/** Ports of one endpoint in one family. */
 export interface FirewallPorts {
   /** Without prefix length. */
   readonly address: string;
   readonly ports: readonly PublishedPort[];
 }
 
-type SetName = 'bridges' | 'internal' | 'inside' | 'subnets' | 'masquerade' | 'published' | 'published-any';
+type SetName =
+  | 'bridges'
+  | 'internal'
+  | 'inside'
+  | 'subnets'
+  | 'masquerade'
+  | 'sources'
+  | 'open'
+  | 'routed'
+  | 'routed-ports'
+  | 'published'
+  | 'published-any';
 export type Elements = Partial<Record<SetName, readonly NftElement[]>>;
 
-const EVERYWHERE = '0.0.0.0';
-const ICMP = 1;
-const ICMP_REDIRECT = 5;
+/** What differs between the families. */
+interface FamilyTerms {
+  readonly address: NftType;
+  readonly everywhere: string;
+  readonly loopback: string;
+  readonly icmp: number;
+  readonly redirect: number;
+}
 
-const setTypes: Record<SetName, Omit<NftSet, 'elements'>> = {
-  /** Every bridge of this daemon. */
-  bridges: { name: 'bridges', key: ['ifname'] },
-  /** Those of internal networks. */
-  internal: { name: 'internal', key: ['ifname'] },
-  /** A bridge paired with itself: whether its containers may talk through the host's IP layer. */
-  inside: { name: 'inside', key: ['ifname', 'ifname'], data: 'verdict' },
-  subnets: { name: 'subnets', key: ['ipv4'], interval: true },
-  masquerade: { name: 'masquerade', key: ['ipv4'], interval: true },
-  /** Ports published on one address of the host. */
-  published: { name: 'published', key: ['ipv4', 'protocol', 'port'], data: ['ipv4', 'port'] },
-  /** Ports published on all of them. */
-  'published-any': { name: 'published-any', key: ['protocol', 'port'], data: ['ipv4', 'port'] },
+const terms: Record<NftFamily, FamilyTerms> = {
+  ip: { address: 'ipv4', everywhere: '0.0.0.0', loopback: '127.0.0.0/8', icmp: 1, redirect: 5 },
+  ip6: { address: 'ipv6', everywhere: '::', loopback: '::1/128', icmp: 58, redirect: 137 },
 };
 
-const setNames = Object.keys(setTypes) as SetName[];
-
-export function networkElements(network: FirewallNetwork): Elements {
+function setTypes(family: NftFamily): Record<SetName, Omit<NftSet, 'elements'>> {
+  const { address } = terms[family];
   return {
-    bridges: [{ key: [network.bridge] }],
-    ...(network.internal && { internal: [{ key: [network.bridge] }] }),
-    inside: [{ key: [network.bridge, network.bridge], data: { verdict: network.icc ? 'accept' : 'drop' } }],
-    subnets: [{ key: [network.subnet] }],
-    ...(network.masquerade && !network.internal && { masquerade: [{ key: [network.subnet] }] }),
+    /** Every bridge of this daemon. */
+    bridges: { name: 'bridges', key: ['ifname'] },
+    /** Those of internal networks. */
+    internal: { name: 'internal', key: ['ifname'] },
+    /** A bridge paired with itself: whether its containers may talk through the host's IP layer. */
+    inside: { name: 'inside', key: ['ifname', 'ifname'], data: 'verdict' },
+    subnets: { name: 'subnets', key: [address], interval: true },
+    /** Subnets whose packets leave under the host's address. */
+    masquerade: { name: 'masquerade', key: [address], interval: true },
+    /** Bridges whose packets leave under one address of the host's owner's choice. */
+    sources: { name: 'sources', key: ['ifname'], data: [address] },
+    /** Bridges whose containers are reached at every port. */
+    open: { name: 'open', key: ['ifname'] },
+    /** Bridges whose containers are reached at their own addresses. */
+    routed: { name: 'routed', key: ['ifname'] },
+    /** The ports of containers on those. */
+    'routed-ports': { name: 'routed-ports', key: [address, 'protocol', 'port'] },
+    /** Ports published on one address of the host. */
+    published: { name: 'published', key: [address, 'protocol', 'port'], data: [address, 'port'] },
+    /** Ports published on all of them. */
+    'published-any': { name: 'published-any', key: ['protocol', 'port'], data: [address, 'port'] },
   };
 }
 
+const types: Record<NftFamily, Record<SetName, Omit<NftSet, 'elements'>>> = { ip: setTypes('ip'), ip6: setTypes('ip6') };
+const setNames = Object.keys(types.ip) as SetName[];
+
+export function networkElements(network: FirewallNetwork): Elements {
+  const { bridge, subnet, internal, icc, mode } = network;
+  const own: NftElement[] = [{ key: [bridge] }];
+  const outside = !internal && mode !== 'routed' && network.masquerade;
+  return {
+    bridges: own,
+    ...(internal && { internal: own }),
+    inside: [{ key: [bridge, bridge], data: { verdict: icc ? 'accept' : 'drop' } }],
+    subnets: [{ key: [subnet] }],
+    ...(outside &&
+      (network.sourceAddress ? { sources: [{ key: [bridge], data: [network.sourceAddress] }] } : { masquerade: [{ key: [subnet] }] })),
+    ...(!internal && mode === 'nat-unprotected' && { open: own }),
+    ...(!internal && mode === 'routed' && { routed: own }),
+  };
+}
+
+/** A port without a host's port is one of a routed network: it is reached at the container's address. */
 export function portElements({ address, ports }: FirewallPorts): Elements {
   const published: NftElement[] = [];
   const anywhere: NftElement[] = [];
+  const routed: NftElement[] = [];
   for (const port of ports) {
     const data: NftValue[] = [address, port.containerPort];
-    if (port.hostIp === EVERYWHERE) anywhere.push({ key: [port.protocol, port.hostPort], data });
+    if (port.hostPort === 0) routed.push({ key: [address, port.protocol, port.containerPort] });
+    else if (isEverywhere(port.hostIp)) anywhere.push({ key: [port.protocol, port.hostPort], data });
     else published.push({ key: [port.hostIp, port.protocol, port.hostPort], data });
   }
-  return { published, 'published-any': anywhere };
+  return { published, 'published-any': anywhere, 'routed-ports': routed };
 }
 
+export const isEverywhere = (hostIp: string): boolean => hostIp === terms.ip.everywhere || hostIp === terms.ip6.everywhere;
+
 /** The sets of `elements` that are not empty, as a command wants them. */
-export const setsOf = (elements: Elements): NftSet[] =>
+export const setsOf = (family: NftFamily, elements: Elements): NftSet[] =>
   setNames.flatMap((name) => {
     const list = elements[name];
-    return list?.length ? [{ ...setTypes[name], elements: list }] : [];
+    return list?.length ? [{ ...types[family][name], elements: list }] : [];
   });
 
 const rule = (comment: string, ...expressions: NftRule['expressions']): NftRule => ({ comment, expressions });
@@ -76,22 +126,29 @@ const drop = { type: 'verdict', verdict: 'drop' } as const;
 const giveBack = { type: 'verdict', verdict: 'return' } as const;
 
 /**
- * The whole table, a pure function of the records. The rules are the same for one network or a thousand: all that varies
- * lies in sets, so a change is a few elements and a packet's cost stays flat.
+ * The whole table of one family, a pure function of the records. The rules are the same for one network or a thousand: all that
+ * varies lies in sets, so a change is a few elements and a packet's cost stays flat.
  *
  * What another table drops stays dropped: an `accept` ends only this table's chain. Where a firewall of the host has a
  * FORWARD policy of drop (Docker's iptables rules set one), its owner must let the bridges through.
  */
-export function firewallTable(name: string, networks: readonly FirewallNetwork[], ports: readonly FirewallPorts[]): NftTable {
+export function firewallTable(
+  family: NftFamily,
+  name: string,
+  networks: readonly FirewallNetwork[],
+  ports: readonly FirewallPorts[],
+): NftTable {
   const all: Record<string, NftElement[]> = {};
   for (const elements of [...networks.map(networkElements), ...ports.map(portElements)])
     for (const set of setNames) (all[set] ??= []).push(...(elements[set] ?? []));
+  const { loopback, icmp, redirect } = terms[family];
   return {
     name,
-    sets: setNames.map((set) => ({ ...setTypes[set], elements: all[set] ?? [] })),
+    family,
+    sets: setNames.map((set) => ({ ...types[family][set], elements: all[set] ?? [] })),
     chains: [
       { name: 'publish', rules: publishRules },
-      { name: 'filter', rules: filterRules },
+      { name: 'filter', rules: filterRules(icmp) },
       {
         name: 'raw-prerouting',
         base: { type: 'filter', hook: 'prerouting', priority: -300 },
@@ -101,7 +158,7 @@ export function firewallTable(name: string, networks: readonly FirewallNetwork[]
           rule(
             'loopback addresses come from loopback only',
             { type: 'match', field: 'iifname', value: 'lo', not: true },
-            { type: 'match', field: 'daddr', value: '127.0.0.0/8' },
+            { type: 'match', field: 'daddr', value: loopback },
             drop,
           ),
         ],
@@ -122,6 +179,11 @@ export function firewallTable(name: string, networks: readonly FirewallNetwork[]
         name: 'output',
         base: { type: 'nat', hook: 'output', priority: -100 },
         rules: [
+          // IPv6 has no route_localnet: an answer for ::1 from another link is never delivered. Refused at once is better
+          // than nothing for a client that has 127.0.0.1 to try as well.
+          ...(family === 'ip6'
+            ? [rule('the IPv6 loopback is not translated', { type: 'match', field: 'daddr', value: loopback }, giveBack)]
+            : []),
           rule(
             'from this host to itself',
             { type: 'match', field: 'fib-daddr-type', value: 'local' },
@@ -138,13 +200,13 @@ export function firewallTable(name: string, networks: readonly FirewallNetwork[]
           rule(
             'no redirects to containers',
             { type: 'in', fields: ['oifname'], set: 'bridges' },
-            { type: 'match', field: 'protocol', value: ICMP },
-            { type: 'match', field: 'icmp-type', value: ICMP_REDIRECT },
+            { type: 'match', field: 'protocol', value: icmp },
+            { type: 'match', field: 'icmp-type', value: redirect },
             drop,
           ),
         ],
       },
-      { name: 'postrouting', base: { type: 'nat', hook: 'postrouting', priority: 100 }, rules: postroutingRules },
+      { name: 'postrouting', base: { type: 'nat', hook: 'postrouting', priority: 100 }, rules: postroutingRules(loopback) },
       {
         name: 'forward',
         base: { type: 'filter', hook: 'forward', priority: 0 },
@@ -170,7 +232,7 @@ const publishRules: readonly NftRule[] = [
   rule('published everywhere', { type: 'dnat-map', fields: ['protocol', 'dport'], map: 'published-any' }),
 ];
 
-const filterRules: readonly NftRule[] = [
+const filterRules = (icmp: number): readonly NftRule[] => [
   rule('answers', { type: 'match', field: 'ct-state', value: 'established,related' }, accept),
   rule(
     'within an internal network',
@@ -186,16 +248,25 @@ const filterRules: readonly NftRule[] = [
     accept,
   ),
   rule('within a network', { type: 'verdict-map', fields: ['iifname', 'oifname'], map: 'inside' }),
+  rule('ports of routed networks', { type: 'in', fields: ['daddr', 'protocol', 'dport'], set: 'routed-ports' }, accept),
+  // Who routes to an address must be able to find out whether it is there and how large a packet may be.
+  rule(
+    'ICMP to routed networks',
+    { type: 'in', fields: ['oifname'], set: 'routed' },
+    { type: 'match', field: 'protocol', value: icmp },
+    accept,
+  ),
+  rule('into an unprotected network', { type: 'in', fields: ['oifname'], set: 'open' }, accept),
   // From another network or from outside straight to a container's address.
   rule('into a network', { type: 'in', fields: ['oifname'], set: 'bridges' }, { type: 'counter' }, drop),
 ];
 
-const postroutingRules: readonly NftRule[] = [
-  // A container could not answer 127.0.0.1.
+const postroutingRules = (loopback: string): readonly NftRule[] => [
+  // A container could not answer a loopback address.
   rule(
     'loopback to a published port',
     { type: 'in', fields: ['oifname'], set: 'bridges' },
-    { type: 'match', field: 'saddr', value: '127.0.0.0/8' },
+    { type: 'match', field: 'saddr', value: loopback },
     { type: 'masquerade' },
   ),
   // Both may be on one bridge, where the answer would go straight back and meet a stranger's connection.
@@ -205,6 +276,11 @@ const postroutingRules: readonly NftRule[] = [
     { type: 'match', field: 'ct-status', value: 'dnat' },
     { type: 'in', fields: ['saddr'], set: 'subnets' },
     { type: 'masquerade' },
+  ),
+  rule(
+    'container to outside under one address',
+    { type: 'in', fields: ['oifname'], set: 'bridges', not: true },
+    { type: 'snat-map', fields: ['iifname'], map: 'sources' },
   ),
   rule(
     'container to outside',

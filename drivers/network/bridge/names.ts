@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 export class Names {
   constructor(private readonly instance: string) {}
 
-  /** Of the one nftables table. */
+  /** Of the nftables table in each family. */
   get table(): string {
     return `gantry-${this.instance}`;
   }
@@ -43,3 +43,14 @@ export class Names {
     return createHash('sha256').update(`${this.instance}/${id}`).digest('hex');
   }
 }
+
+/**
+ * Follows from the IPv4 address where there is one: whoever gets the address next has the same, so no neighbour's cache is wrong.
+ */
+export const endpointMac = (address: string, endpointId: string): string =>
+  address === ''
+    ? `02:42:${endpointId.slice(0, 8).match(/../g)?.join(':')}`
+    : `02:42:${address
+        .split('.')
+        .map((part) => Number(part).toString(16).padStart(2, '0'))
+        .join(':')}`;

@@ -10,6 +10,10 @@ describe('options of a bridge network', () => {
       hostBinding: '',
       mtu: 0,
       interfacePrefix: 'eth',
+      gatewayMode: 'nat',
+      gatewayModeV6: 'nat',
+      sourceAddress: '',
+      sourceAddressV6: '',
     });
   });
 
@@ -25,7 +29,14 @@ describe('options of a bridge network', () => {
         'com.docker.network.bridge.default_bridge': 'true',
         'com.docker.something.new': 'x',
       }),
-    ).toEqual({ bridgeName: 'br.test-0', icc: false, masquerade: false, hostBinding: '127.0.0.1', mtu: 1400, interfacePrefix: 'net' });
+    ).toMatchObject({
+      bridgeName: 'br.test-0',
+      icc: false,
+      masquerade: false,
+      hostBinding: '127.0.0.1',
+      mtu: 1400,
+      interfacePrefix: 'net',
+    });
   });
 
   it.each([
@@ -37,7 +48,9 @@ describe('options of a bridge network', () => {
     [{ 'com.docker.network.bridge.host_binding_ipv4': 'x; drop' }, 'invalid-parameter'],
     [{ 'com.docker.network.driver.mtu': '-1' }, 'invalid-parameter'],
     [{ 'com.docker.network.container_iface_prefix': 'eth0/..' }, 'invalid-parameter'],
-    [{ 'com.docker.network.bridge.gateway_mode_ipv4': 'routed' }, 'not-implemented'],
+    [{ 'com.docker.network.bridge.gateway_mode_ipv4': 'router' }, 'invalid-parameter'],
+    [{ 'com.docker.network.bridge.inhibit_ipv4': 'true' }, 'not-implemented'],
+    [{ 'com.docker.network.host_ipv6': '10.0.0.1' }, 'invalid-parameter'],
   ])('%j are refused', (options, kind) => {
     expect(() => parseOptions(options)).toThrow(expect.objectContaining({ kind }));
   });

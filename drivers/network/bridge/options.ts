@@ -1,4 +1,14 @@
+import { isIPv4, isIPv6 } from 'node:net';
 import { invalid, notImplemented } from '@gantry/core/contracts/errors.js';
+
+/**
+ * How a network is reached in one family. `nat`: outside under the host's address, from outside at published ports.
+ * `nat-unprotected`: from outside at every port too. `routed`: both under the containers' own addresses, from outside at published
+ * ports only. `isolated`: not even the host is in it.
+ */
+export type GatewayMode = 'nat' | 'nat-unprotected' | 'routed' | 'isolated';
+
+const gatewayModes: readonly string[] = ['nat', 'nat-unprotected', 'routed', 'isolated'];
 
 /** What a bridge network's options say, with Docker's defaults. */
 export interface BridgeOptions {
@@ -10,6 +20,11 @@ export interface BridgeOptions {
   readonly hostBinding: string;
   /** 0 for the kernel's default. */
   readonly mtu: number;
+  readonly gatewayMode: GatewayMode;
+  readonly gatewayModeV6: GatewayMode;
+  /** Where packets to outside come from, instead of the address of the link that they leave by; '' for that. */
+  readonly sourceAddress: string;
+  readonly sourceAddressV6: string;
   /** Links in the sandbox are called this and a number. */
   readonly interfacePrefix: string;
 }
@@ -20,7 +35,18 @@ const BRIDGE = 'com.docker.network.bridge.';
 const LINK_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/;
 
 export function parseOptions(options: Readonly<Record<string, string>>): BridgeOptions {
-  const parsed = { bridgeName: '', icc: true, masquerade: true, hostBinding: '', mtu: 0, interfacePrefix: 'eth' };
+  const parsed = {
+    bridgeName: '',
+    icc: true,
+    masquerade: true,
+    hostBinding: '',
+    mtu: 0,
+    gatewayMode: 'nat' as GatewayMode,
+    gatewayModeV6: 'nat' as GatewayMode,
+    sourceAddress: '',
+    sourceAddressV6: '',
+    interfacePrefix: 'eth',
+  };
   for (const [key, value] of Object.entries(options)) {
     switch (key) {
       case `${BRIDGE}name`:
@@ -34,7 +60,7 @@ export function parseOptions(options: Readonly<Record<string, string>>): BridgeO
         parsed.masquerade = parseFlag(key, value);
         break;
       case `${BRIDGE}host_binding_ipv4`:
-        if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(value)) throw invalid(`invalid address in ${key}: ${JSON.stringify(value.slice(0, 64))}`);
+        if (!isIPv4(value)) throw invalid(`invalid address in ${key}: ${JSON.stringify(value.slice(0, 64))}`);
         parsed.hostBinding = value;
         break;
       case 'com.docker.network.driver.mtu':
@@ -47,13 +73,21 @@ export function parseOptions(options: Readonly<Record<string, string>>): BridgeO
         parsed.interfacePrefix = value;
         break;
       case `${BRIDGE}gateway_mode_ipv4`:
-        if (value !== 'nat' && value !== '') throw notImplemented(`gateway mode ${value} of bridge networks`);
+        parsed.gatewayMode = parseMode(key, value);
+        break;
+      case `${BRIDGE}gateway_mode_ipv6`:
+        parsed.gatewayModeV6 = parseMode(key, value);
         break;
       case `${BRIDGE}inhibit_ipv4`:
         if (parseFlag(key, value)) throw notImplemented(`option ${key}`);
         break;
       case 'com.docker.network.host_ipv4':
-        if (value !== '') throw notImplemented(`option ${key}`);
+        if (value !== '' && !isIPv4(value)) throw invalid(`invalid address in ${key}: ${JSON.stringify(value.slice(0, 64))}`);
+        parsed.sourceAddress = value;
+        break;
+      case 'com.docker.network.host_ipv6':
+        if (value !== '' && !isIPv6(value)) throw invalid(`invalid address in ${key}: ${JSON.stringify(value.slice(0, 64))}`);
+        parsed.sourceAddressV6 = value;
         break;
       default:
         // Docker ignores words it does not know in its own name space, and tools write such words.
@@ -61,6 +95,12 @@ export function parseOptions(options: Readonly<Record<string, string>>): BridgeO
     }
   }
   return parsed;
+}
+
+function parseMode(key: string, value: string): GatewayMode {
+  if (value === '') return 'nat';
+  if (!gatewayModes.includes(value)) throw invalid(`unknown gateway mode ${JSON.stringify(value.slice(0, 64))} in ${key}`);
+  return value as GatewayMode;
 }
 
 /** The spellings that Go's strconv.ParseBool takes, since clients write them. */
