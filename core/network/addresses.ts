@@ -193,6 +193,18 @@ export class Addresses {
     return (await this.drivers.get('ipam', driverName(network))).driver;
   }
 
+  /** Routes of the host beyond other links that the new network hides: what is there is not reached any more. */
+  async hiddenRoutes({ id, ipv4, ipv6, options }: Network): Promise<string[]> {
+    const own = options['com.docker.network.bridge.name'] || `br-${id.slice(0, 12)}`;
+    const routes = (await this.net.routes('')).filter(({ destination, link }) => !destination.endsWith('/0') && link !== own);
+    return [...ipv4, ...ipv6].flatMap(({ pool }) =>
+      routes
+        .filter(({ destination }) => isIPv6(destination.split('/')[0] ?? '') === pool.includes(':'))
+        .filter(({ destination }) => contains(pool, bare(destination)) || contains(destination, bare(pool)))
+        .map(({ destination, link }) => `subnet ${pool} overlaps the host's route to ${destination} by ${link}`),
+    );
+  }
+
   /** Where the host's own traffic goes: a network there would cut the host off. `ownBridge`'s routes are left out. */
   private async occupied(ownBridge: string | undefined): Promise<string[]> {
     const routes = await this.net.routes('');

@@ -13,6 +13,8 @@ export const isUserDefined = (network: Network): boolean => !['bridge', 'host', 
 
 /** Refuses what a network cannot give, before anything is acquired. */
 export function checkJoin(network: Network, request: JoinRequest): void {
+  if (network.configOnly)
+    throw new EngineError('forbidden', `network ${network.name} is a configuration-only network and cannot be connected to`);
   checkAddress(network, request.ipv4Address, false);
   checkAddress(network, request.ipv6Address, true);
   if (request.aliases.length > 0 && !isUserDefined(network))

@@ -11,7 +11,7 @@ import type { Network } from './networks.js';
 export async function make(room: NetworkRoom, network: Network, driver: NetworkDriver): Promise<Network> {
   const undo = new UndoStack(room.log);
   try {
-    const needsAddresses = network.driver !== 'host' && network.driver !== 'null';
+    const needsAddresses = !network.configOnly && network.driver !== 'host' && network.driver !== 'null';
     const allocation = needsAddresses ? await room.addresses.allocate(network) : { ipv4: [], ipv6: [], pools: [], reserved: {} };
     let whole: Network = { ...network, ipv4: allocation.ipv4, ipv6: allocation.ipv6 };
     let record: NetworkRecord = { network: whole, pools: allocation.pools, reserved: allocation.reserved };
@@ -23,8 +23,10 @@ export async function make(room: NetworkRoom, network: Network, driver: NetworkD
       whole = { ...whole, options: await global.allocateNetwork(whole.id, driverConfig(whole)) };
       record = { ...record, network: whole };
     }
-    undo.push('delete the network', () => driver.deleteNetwork(network.id));
-    await driver.createNetwork(whole.id, driverConfig(whole));
+    if (!network.configOnly) {
+      undo.push('delete the network', () => driver.deleteNetwork(network.id));
+      await driver.createNetwork(whole.id, driverConfig(whole));
+    }
     failpoint('network.create.made');
     if (network.scope === 'global') await globalOf(room).add(record);
     room.store.saveNetwork(record);

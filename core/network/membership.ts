@@ -1,4 +1,5 @@
 import { conflict, EngineError, invalid } from '../contracts/errors.js';
+import type { PortBinding, PublishedPort } from '../contracts/network.js';
 import type { NetStep } from '../contracts/host-net.js';
 import { newId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
@@ -124,6 +125,24 @@ async function publish(
 async function deleteSandboxLink(room: NetworkRoom, sandbox: Sandbox, names: readonly (string | undefined)[]): Promise<void> {
   const steps = names.flatMap((name): NetStep[] => (name ? [{ op: 'delete-link', name }] : []));
   if (holdsNamespace(sandbox.path)) await room.host.net.configure(sandbox.path, steps);
+}
+
+/** Publishes other ports than before. What fails leaves those of before, in the kernel and in the record. */
+export async function republish(
+  room: NetworkRoom,
+  sandbox: Sandbox,
+  endpoint: EndpointRecord,
+  network: Network,
+  ports: readonly PortBinding[],
+): Promise<readonly PublishedPort[]> {
+  const open = await room.drivers.get('network', network.driver);
+  if (!open.has('publish')) throw conflict(`network ${network.name} publishes no ports: its driver ${network.driver} has no such ability`);
+  const published = await open.driver.publish(network.id, endpoint.state.endpointId, ports);
+  failpoint('network.publish.published');
+  const whole = { ...endpoint, state: { ...endpoint.state, published } };
+  room.store.saveEndpoint(whole, undefined);
+  sandbox.replace(whole);
+  return published;
 }
 
 /** Leaves one network. `stays`: the container goes on, so its default route must be right afterwards. */

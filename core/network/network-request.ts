@@ -16,9 +16,24 @@ export function checkRequest(request: CreateNetworkRequest): void {
     throw invalid(`invalid network name ${JSON.stringify(name.slice(0, 128))}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
   if (request.scope !== '' && request.scope !== 'local') throw notImplemented(`networks of scope ${request.scope.slice(0, 32)}`);
   if (request.ingress) throw notImplemented('ingress networks');
-  if (request.configOnly || request.configFrom !== '') throw notImplemented('configuration-only networks');
+  if (request.configFrom !== '') checkDependent(request);
   if (!request.enableIpv4 && !request.enableIpv6) throw invalid('IPv4 or IPv6 must be enabled');
   for (const config of request.ipam.config) checkPool(config);
+}
+
+/** A network that takes its configuration from another one brings none of its own. */
+function checkDependent({ configOnly, enableIpv6, ipam, options, labels }: CreateNetworkRequest): void {
+  if (configOnly) throw new EngineError('forbidden', 'a configuration network cannot depend on another configuration network');
+  const own = [ipam.config, Object.keys(ipam.options), Object.keys(options), Object.keys(labels)].some((part) => part.length > 0);
+  if (own || enableIpv6 || (ipam.driver !== '' && ipam.driver !== 'default'))
+    throw new EngineError('forbidden', 'user specified configurations are not supported if the network depends on a configuration network');
+}
+
+/** The request with what a configuration network says. */
+export function configuredBy(request: CreateNetworkRequest, from: CreateNetworkRequest): CreateNetworkRequest {
+  if (!from.configOnly) throw new EngineError('forbidden', `network ${from.name} is not a configuration network`);
+  const { ipam, options, labels, enableIpv4, enableIpv6, internal } = from;
+  return { ...request, ipam, options, labels, enableIpv4, enableIpv6, internal: internal || request.internal };
 }
 
 /** What Docker does with a subnet of a family that is not enabled; people's files have such subnets. */

@@ -2,26 +2,29 @@ import { inject, injectable } from 'tsyringe';
 import type { ClusterStore } from '../contracts/cluster.js';
 import { conflict, EngineError, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
+import type { PortBinding, PublishedPort } from '../contracts/network.js';
 import { newId } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
-import type { DriverRegistry } from '../extension/driver-registry.js';
+import type { DriverRegistry, OpenDriver } from '../extension/driver-registry.js';
 import type { Database } from '../state/database.js';
 import { KeyedLock } from '../state/keyed-lock.js';
 import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
 import { checkJoin, dnsNamesOf } from './endpoint.js';
+import { exposure, hostWarnings } from './exposure.js';
 import { GlobalNetworks } from './global-networks.js';
 import { make, unmake } from './making.js';
-import { putIn, takeOut } from './membership.js';
+import { putIn, republish, takeOut } from './membership.js';
 import { hostsFile, parseExtraHost, resolvConfFile } from './name-files.js';
 import { networkMatcher } from './network-filters.js';
-import { checkRequest, ignoredSubnets, predefinedNames } from './network-request.js';
+import { checkRequest, configuredBy, ignoredSubnets, predefinedNames } from './network-request.js';
 import { namedEndpoint, NetworkRoom, notFound } from './network-room.js';
 import type {
   CreateNetworkRequest,
   DnsConfig,
   EndpointState,
+  Exposure,
   JoinRequest,
   Network,
   NetworkFilters,
@@ -67,22 +70,24 @@ export class NetworkService implements Networks {
     checkRequest(request);
     return this.locks.run(`name ${request.name}`, async () => {
       if (this.room.byName(request.name)) throw conflict(`network with name ${request.name} already exists`);
-      const driver = await this.room.drivers.get('network', request.driver || 'bridge');
-      if (driver.has('single')) throw new EngineError('forbidden', `only one instance of "${driver.name}" network is allowed`);
+      const whole = request.configFrom === '' ? request : configuredBy(request, this.room.lookUp(request.configFrom).network);
+      // A configuration network is only a record, of a driver that does nothing.
+      const driver = await this.room.drivers.get('network', request.configOnly ? 'null' : request.driver || 'bridge');
+      if (driver.has('single') && !request.configOnly)
+        throw new EngineError('forbidden', `only one instance of "${driver.name}" network is allowed`);
       const network: Network = {
-        ...request,
+        ...whole,
         driver: driver.name,
         scope: driver.driver.scope,
-        ipam: { ...request.ipam, driver: request.ipam.driver || 'default' },
+        ipam: { ...whole.ipam, driver: whole.ipam.driver || 'default' },
         id: newId(),
         created: new Date().toISOString(),
         ipv4: [],
         ipv6: [],
       };
-      const { id } = await make(this.room, network, driver.driver);
-      this.room.tell('create', network);
-      const ignored = ignoredSubnets(request);
-      return { id, warning: ignored.length > 0 ? `the network's IP version is off for ${ignored.join(', ')}, which is ignored` : '' };
+      const made = await make(this.room, network, driver.driver);
+      this.room.tell('create', made);
+      return { id: made.id, warning: (await this.warningsOf(made, driver)).join('; ') };
     });
   }
 
@@ -121,6 +126,8 @@ export class NetworkService implements Networks {
       if (this.joining.has(network.id) || this.room.usedNetworks().has(network.id)) {
         throw new EngineError('forbidden', `error while removing network: network ${network.name} has active endpoints`);
       }
+      if (network.configOnly && this.dependents(network).length > 0)
+        throw new EngineError('forbidden', `configuration network "${network.name}" is in use`);
       this.leaving.add(network.id);
       try {
         await unmake(this.room, record);
@@ -139,6 +146,7 @@ export class NetworkService implements Networks {
         predefinedNames.has(network.name) ||
         this.joining.has(network.id) ||
         this.room.usedNetworks().has(network.id) ||
+        this.dependents(network).length > 0 ||
         !matches(network)
       )
         continue;
@@ -231,6 +239,24 @@ export class NetworkService implements Networks {
     });
   }
 
+  async publish(name: string, containerId: string, ports: readonly PortBinding[]): Promise<readonly PublishedPort[]> {
+    const { network } = this.room.lookUp(name);
+    return this.locks.run(`container ${containerId}`, async () => {
+      const sandbox = this.room.sandboxes.get(containerId);
+      const endpoint = sandbox?.endpointIn(network.id);
+      if (!sandbox || !endpoint) throw new EngineError('forbidden', `container ${containerId} is not connected to network ${network.name}`);
+      return republish(this.room, sandbox, endpoint, network, ports);
+    });
+  }
+
+  async exposure(): Promise<Exposure> {
+    return exposure(this.room);
+  }
+
+  async hostWarnings(): Promise<readonly string[]> {
+    return hostWarnings(this.room.host.net, `gantry-${this.room.settings.instance}`);
+  }
+
   endpointsOf(containerId: string): Readonly<Record<string, EndpointState>> {
     const endpoints = this.room.sandboxes.get(containerId)?.endpoints ?? [];
     return Object.fromEntries(endpoints.map(({ state }) => [state.networkName, state]));
@@ -285,6 +311,20 @@ export class NetworkService implements Networks {
     this.room.closed = true;
     this.room.global?.stop();
     await this.room.names.close();
+  }
+
+  private dependents(network: Network): Network[] {
+    if (!network.configOnly) return [];
+    return [...this.room.networks.values()].map((record) => record.network).filter(({ configFrom }) => configFrom === network.name);
+  }
+
+  /** What was not refused and may still not be what was meant. */
+  private async warningsOf(network: Network, driver: OpenDriver<'network'>): Promise<string[]> {
+    const ignored = ignoredSubnets(network);
+    return [
+      ...(ignored.length > 0 ? [`the network's IP version is off for ${ignored.join(', ')}, which is ignored`] : []),
+      ...(driver.has('publish') ? await this.room.addresses.hiddenRoutes(network) : []),
+    ];
   }
 
   private async makeNamespace(path: string): Promise<void> {

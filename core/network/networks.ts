@@ -61,6 +61,32 @@ export interface NetworkView {
   readonly containers: Readonly<Record<string, { name: string; endpointId: string; mac: string; ipv4: string; ipv6: string }>>;
 }
 
+/** One thing of a container that others can reach. */
+export interface ExposedPort {
+  /** Its name; '' where it is not known. */
+  readonly container: string;
+  readonly containerId: string;
+  readonly network: string;
+  /** '' for every protocol. */
+  readonly protocol: string;
+  /** 0 for every port. */
+  readonly containerPort: number;
+  /** Where to connect to. */
+  readonly address: string;
+  readonly port: number;
+  /**
+   * Who gets there: processes of this host; whoever reaches the one address; whoever reaches the host; whoever has a route to
+   * the container's address. `host-network`: the container has the host's ports as its own, and what it serves is not known.
+   */
+  readonly reach: 'this-host' | 'address' | 'everyone' | 'routes' | 'host-network';
+}
+
+export interface Exposure {
+  readonly ports: readonly ExposedPort[];
+  /** What of the host stands in the way of the engine's rules. */
+  readonly warnings: readonly string[];
+}
+
 /** What the container service tells of a container that joins. */
 export interface JoinRequest {
   readonly containerId: string;
@@ -110,6 +136,15 @@ export interface Networks {
   join(network: string, request: JoinRequest): Promise<EndpointState>;
   /** Whether there was anything to leave; without `force`, not to be on it is `forbidden`. */
   leave(network: string, containerId: string, options?: { force?: boolean }): Promise<boolean>;
+  /**
+   * All the published ports of a container's place in a network, in place of what was published: all or, on failure, those of before.
+   * Returns what is really published.
+   */
+  publish(network: string, containerId: string, ports: readonly PortBinding[]): Promise<readonly PublishedPort[]>;
+  /** What of the containers is reachable from where. */
+  exposure(): Promise<Exposure>;
+  /** What of the host stands in the way of containers' traffic. */
+  hostWarnings(): Promise<readonly string[]>;
   /** Endpoints of one container by network name, from memory. */
   endpointsOf(containerId: string): Readonly<Record<string, EndpointState>>;
   sandboxOf(containerId: string): { id: string; path: string } | undefined;

@@ -83,6 +83,7 @@ async function ensurePredefined(room: NetworkRoom): Promise<void> {
 }
 
 async function bringBack(room: NetworkRoom, { network }: NetworkRecord): Promise<void> {
+  if (network.configOnly) return;
   // A driver in another process keeps its networks, and may be away: the start waits for nobody.
   if (room.drivers.isRemote('network', network.driver)) {
     room.names.putNetwork(network);

@@ -48,6 +48,25 @@ export class FakeNetworks implements Networks {
   openSandbox = unused;
   closeSandbox = unused;
   join = unused;
+  publish = unused;
+  async exposure(): ReturnType<Networks['exposure']> {
+    return {
+      ports: [
+        {
+          container: 'web',
+          containerId: 'c'.repeat(64),
+          network: 'bridge',
+          protocol: 'tcp',
+          containerPort: 80,
+          address: '127.0.0.1',
+          port: 8080,
+          reach: 'this-host',
+        },
+      ],
+      warnings: ['the weather'],
+    };
+  }
+  hostWarnings = async (): Promise<string[]> => [];
   leave = unused;
   endpointsOf = unused;
   sandboxOf = unused;

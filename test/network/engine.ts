@@ -75,9 +75,13 @@ export class NetworkEngine {
     rmSync(this.root, { recursive: true, force: true });
   }
 
-  async network(name: string, own: Partial<Omit<CreateNetworkRequest, 'ipam'>> & { ipam?: Partial<IpamConfig> } = {}): Promise<string> {
-    const { ipam, ...rest } = own;
-    const config = ipam ? [{ subnet: '', ipRange: '', gateway: '', auxAddresses: {}, ...ipam }] : [];
+  /** `ipam` is one part of the configuration, `configs` several. */
+  async network(
+    name: string,
+    own: Partial<Omit<CreateNetworkRequest, 'ipam'>> & { ipam?: Partial<IpamConfig>; configs?: readonly Partial<IpamConfig>[] } = {},
+  ): Promise<string> {
+    const { ipam, configs = ipam ? [ipam] : [], ...rest } = own;
+    const config = configs.map((part) => ({ subnet: '', ipRange: '', gateway: '', auxAddresses: {}, ...part }));
     const { id } = await this.service.create({
       name,
       driver: 'bridge',

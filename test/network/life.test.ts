@@ -39,16 +39,65 @@ inOwnNamespace(import.meta.url, () => {
       });
       await expect(engine.network('over', { ipam: { subnet: '10.213.10.128/25' } })).rejects.toMatchObject({
         kind: 'forbidden',
-        message: 'invalid pool request: Pool overlaps with other one on this address space',
+        message: 'invalid pool request: Pool overlaps with other one on this address space: 10.213.10.128/25 overlaps 10.213.10.0/24',
       });
       await expect(engine.network('host')).rejects.toMatchObject({ kind: 'forbidden' });
       await expect(engine.network('bad name')).rejects.toMatchObject({ kind: 'invalid-parameter' });
-      await expect(engine.network('six', { enableIpv6: true })).rejects.toMatchObject({ kind: 'not-implemented' });
+      await expect(engine.network('neither', { enableIpv4: false })).rejects.toMatchObject({ kind: 'invalid-parameter' });
+      await expect(engine.network('swarm', { scope: 'swarm' })).rejects.toMatchObject({ kind: 'not-implemented' });
       await expect(engine.network('odd', { options: { mystery: '1' } })).rejects.toMatchObject({ kind: 'invalid-parameter' });
       await expect(engine.network('far', { driver: 'overlay' })).rejects.toMatchObject({ kind: 'not-found' });
       await expect(engine.service.remove('bridge')).rejects.toMatchObject({ kind: 'forbidden' });
       // A refusal takes its addresses back.
       await engine.network('again', { ipam: { subnet: '10.213.11.0/24' }, options: { 'com.docker.x': 'y' } });
+    });
+
+    it('take their configuration from another one, which stays while they need it', async () => {
+      await engine.network('recipe', {
+        configOnly: true,
+        labels: { team: 'red' },
+        options: { 'com.docker.network.bridge.enable_icc': 'false' },
+        ipam: { subnet: '10.213.13.0/24' },
+      });
+      expect(engine.service.find('recipe')).toMatchObject({ driver: 'null', ipv4: [] });
+      await expect(engine.network('mixed', { configFrom: 'recipe', labels: { a: 'b' } })).rejects.toMatchObject({ kind: 'forbidden' });
+      await expect(engine.network('nested', { configFrom: 'recipe', configOnly: true })).rejects.toMatchObject({ kind: 'forbidden' });
+      await expect(engine.network('wrong', { configFrom: 'found' })).rejects.toMatchObject({ kind: 'forbidden' });
+      await expect(engine.network('missing', { configFrom: 'ghost' })).rejects.toMatchObject({ kind: 'not-found' });
+      await engine.network('meal', { configFrom: 'recipe' });
+      expect(engine.service.find('meal')).toMatchObject({ labels: { team: 'red' }, ipv4: [{ pool: '10.213.13.0/24' }] });
+      const id = await engine.open();
+      await expect(engine.join('recipe', id)).rejects.toMatchObject({ kind: 'forbidden' });
+      await engine.stop(id);
+      await expect(engine.service.remove('recipe')).rejects.toThrow('configuration network "recipe" is in use');
+      await engine.restart();
+      await engine.service.remove('meal');
+      await engine.service.remove('recipe');
+    });
+
+    it('warn of a route of the host that they hide', async () => {
+      await host.net.configure('', [
+        { op: 'add-bridge', name: 'wan0', up: true },
+        { op: 'add-address', link: 'wan0', address: '10.213.14.9/30' },
+      ]);
+      const request = { name: 'hiding', driver: '', scope: '', enableIpv4: true, enableIpv6: false, internal: false, attachable: false };
+      const config = [
+        { subnet: '10.213.14.0/24', ipRange: '', gateway: '', auxAddresses: {} },
+        { subnet: 'fd00:14::/64', ipRange: '', gateway: '', auxAddresses: {} },
+      ];
+      const { warning } = await engine.service.create({
+        ...request,
+        ingress: false,
+        configOnly: false,
+        configFrom: '',
+        options: {},
+        labels: {},
+        ipam: { driver: '', options: {}, config },
+      });
+      expect(warning).toContain("overlaps the host's route to 10.213.14.8/30 by wan0");
+      expect(warning).toContain('fd00:14::/64, which is ignored');
+      await engine.service.remove('hiding');
+      await host.net.configure('', [{ op: 'delete-link', name: 'wan0' }]);
     });
 
     it('do not take a bridge that is not theirs', async () => {

@@ -51,7 +51,7 @@ export async function serve(namespace: string, address: string, port: number, na
 
 export async function serveUdp(namespace: string, address: string, port: number, name: string): Promise<() => void> {
   const { fd } = await host.net.openSocket(namespace, 'udp', address, port);
-  const socket = createSocket('udp4');
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   socket.on('message', (_, from) => socket.send(`${name} ${from.address}\n`, from.port, from.address));
   socket.bind({ fd });
   return () => socket.close();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { host } from '@gantry/native/index.js';
 import { NetworkEngine, tcpPort } from './engine.js';
 import { inOwnNamespace } from './namespace.js';
-import { BRIEFLY, inside, reach, reachUdp, serve, serveUdp } from './probe.js';
+import { BRIEFLY, eventually, inside, reach, reachUdp, serve, serveUdp } from './probe.js';
 
 const HOST = '10.213.200.1';
 
@@ -122,6 +122,48 @@ inOwnNamespace(import.meta.url, () => {
       await engine.stop(id);
     });
 
+    it('can be published and taken away while the container runs, and is as before when that fails', async () => {
+      const { id, address } = await web('red', 'live', tcpPort(80, 18210));
+      stops.push(await serve(engine.path(id), '0.0.0.0', 81, 'second'));
+      expect(await engine.service.publish('red', id, [tcpPort(80, 18210), tcpPort(81, 18211)])).toHaveLength(2);
+      expect(await reach(neighbour, HOST, 18210)).toMatch(/^live /);
+      expect(await reach(neighbour, HOST, 18211)).toMatch(/^second /);
+      await expect(engine.service.publish('red', id, [tcpPort(80, 18212), tcpPort(81, 18080)])).rejects.toMatchObject({ kind: 'conflict' });
+      expect(await reach(neighbour, HOST, 18210)).toMatch(/^live /);
+      expect(await reach(neighbour, HOST, 18211)).toMatch(/^second /);
+      host.net.closeSocket(host.net.reservePort('tcp', '0.0.0.0', 18212).fd);
+      await engine.restart();
+      expect(engine.service.endpointsOf(id)['red']?.published.map(({ hostPort }) => hostPort)).toEqual([18210, 18211]);
+      await engine.service.publish('red', id, [tcpPort(81, 18211)]);
+      expect(await reach(neighbour, HOST, 18210, BRIEFLY)).toBe('nothing');
+      expect(await reach(neighbour, HOST, 18211)).toMatch(/^second /);
+      const { ports } = await engine.service.exposure();
+      expect(ports.filter(({ containerId }) => containerId === id)).toEqual([
+        {
+          container: 'live',
+          containerId: id,
+          network: 'red',
+          protocol: 'tcp',
+          containerPort: 81,
+          address: '0.0.0.0',
+          port: 18211,
+          reach: 'everyone',
+        },
+      ]);
+      expect(address).not.toBe('');
+    });
+
+    it('of SCTP belongs to one container', async () => {
+      const sctp = { protocol: 'sctp', containerPort: 36412, hostPort: 36412 } as const;
+      const { id } = await engine.run('red', { ports: [sctp] });
+      const other = await engine.open();
+      await expect(engine.join('red', other, { ports: [{ ...sctp, hostIp: '127.0.0.1' }] })).rejects.toThrow(/already allocated/);
+      expect(await inside('', 'nft', 'list', 'map', 'ip', 'gantry-nett0001', 'published-any')).toContain('sctp . 36412');
+      await engine.stop(id);
+      await engine.join('red', other, { ports: [sctp] });
+      await engine.stop(other);
+    });
+
     it('is free for anybody once its container is gone', async () => {
       const { id } = await web('red', 'brief', tcpPort(80, 18083));
       expect(() => host.net.reservePort('tcp', '0.0.0.0', 18083)).toThrow(/in use/);
@@ -185,12 +227,33 @@ inOwnNamespace(import.meta.url, () => {
   });
 
   describe('the rules', () => {
-    it('come back when somebody flushes them', async () => {
-      await inside('', 'nft', 'flush', 'ruleset');
+    it('come back at once when somebody flushes them or takes a part away, whether or not anybody looks', async () => {
+      const set = ['nft', 'delete', 'element', 'ip', 'gantry-nett0001', 'internal', '{', 'br-', '}'];
+      for (const [program = '', ...args] of [
+        ['nft', 'flush', 'ruleset'],
+        ['nft', 'delete', 'table', 'ip', 'gantry-nett0001'],
+        ['nft', 'flush', 'chain', 'ip', 'gantry-nett0001', 'filter'],
+        set,
+      ]) {
+        if (args.includes('br-')) args[args.indexOf('br-')] = `br-${engine.service.find('closed')?.id.slice(0, 12)}`;
+        await inside('', program, ...args);
+        await eventually(async () => (await reach(neighbour, HOST, 18080, BRIEFLY)) === 'web 10.213.200.2', 'the port is back');
+        const driver = (await engine.registry.get('network', 'bridge')).driver as unknown as { verify(): Promise<boolean> };
+        await eventually(async () => driver.verify(), 'all of the table is back');
+      }
+    });
+
+    it('of the host that stand in the way are told, and left alone', async () => {
+      expect(await engine.service.hostWarnings()).toEqual([]);
+      writeFileSync(
+        join(engine.root, 'strict.nft'),
+        'table inet strict { chain forward { type filter hook forward priority 0; policy drop; }; }\n',
+      );
+      await inside('', 'nft', '-f', join(engine.root, 'strict.nft'));
+      expect(await engine.service.hostWarnings()).toEqual([expect.stringContaining('chain forward of nftables table inet strict')]);
       expect(await reach(neighbour, HOST, 18080, BRIEFLY)).toBe('nothing');
-      const driver = (await engine.registry.get('network', 'bridge')).driver as unknown as { verify(): Promise<boolean> };
-      expect(await driver.verify()).toBe(false);
-      expect(await driver.verify()).toBe(true);
+      expect(await inside('', 'nft', 'list', 'tables')).toContain('table inet strict');
+      await inside('', 'nft', 'delete', 'table', 'inet', 'strict');
       expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
     });
 
