@@ -11,7 +11,7 @@ import { Tokens } from '../tokens.js';
 import { archivePath, exportRootfs, extractArchive, statPath } from './archive.js';
 import { commitContainer } from './commit.js';
 import { connectNetwork, disconnectNetwork } from './connect.js';
-import type { Container, EndpointRequest, Resources, RestartPolicy } from './container.js';
+import type { Container, EndpointRequest } from './container.js';
 import { noSuchContainer } from './container-store.js';
 import type {
   AttachOptions,
@@ -33,6 +33,7 @@ import { listContainers } from './list.js';
 import { readLogRuns, readLogs } from './logs.js';
 import { migrateContainer } from './migrate.js';
 import { checkName } from './names.js';
+import { changedBindings, type PortChange, setPorts } from './ports.js';
 import { removeContainer } from './remove.js';
 import { Restoration } from './restore.js';
 import type { ContainerRoom } from './room.js';
@@ -193,7 +194,15 @@ export class ContainerService implements Containers {
     });
   }
 
-  async update(name: string, change: { resources: Partial<Resources>; restartPolicy?: RestartPolicy }): Promise<{ warnings: string[] }> {
+  async changePorts(name: string, change: PortChange): Promise<void> {
+    const { id } = this.room.store.get(name);
+    await this.locked(id, async (container) => {
+      await setPorts(this.room, container, changedBindings(container.hostConfig.portBindings, change));
+      this.room.publish(container, 'update');
+    });
+  }
+
+  async update(name: string, change: Parameters<Containers['update']>[1]): Promise<{ warnings: string[] }> {
     const { id } = this.room.store.get(name);
     return this.locked(id, (container) => updateContainer(this.room, this.supervision, container, change));
   }

@@ -7,6 +7,7 @@ import type { Change } from '../contracts/storage.js';
 import type { MovedLayer } from '../layer/layers.js';
 import type { EndpointState } from '../network/networks.js';
 import type { Examination } from '../state/examination.js';
+import type { PortChange } from './ports.js';
 import type { Container, ContainerConfig, EndpointRequest, HostConfig, Resources, RestartPolicy } from './container.js';
 
 export interface CreateContainer {
@@ -127,7 +128,13 @@ export interface Containers {
   pause(name: string): Promise<void>;
   unpause(name: string): Promise<void>;
   rename(name: string, newName: string): Promise<void>;
-  update(name: string, change: { resources: Partial<Resources>; restartPolicy?: RestartPolicy }): Promise<{ warnings: string[] }>;
+  /** `portBindings` replaces those of before. */
+  update(
+    name: string,
+    change: { resources: Partial<Resources>; restartPolicy?: RestartPolicy; portBindings?: HostConfig['portBindings'] },
+  ): Promise<{ warnings: string[] }>;
+  /** Publishes more and fewer ports, at once for a running container; all of it or nothing. */
+  changePorts(name: string, change: PortChange): Promise<void>;
   remove(name: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void>;
   prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
   /** Armed when the promise of this call resolves; `result` comes when it happens. */

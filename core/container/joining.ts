@@ -3,6 +3,7 @@ import type { PortBinding } from '../contracts/network.js';
 import type { DnsConfig } from '../network/networks.js';
 import type { UndoStack } from '../state/undo.js';
 import type { Container, EndpointRequest } from './container.js';
+import { joinOrder, portBindings, publishingNetwork } from './ports.js';
 import type { ContainerRoom } from './room.js';
 
 /** The network of a container that starts, in the specification's terms, and whose name files it sees. */
@@ -85,18 +86,6 @@ export async function joinNetwork(
   });
 }
 
-/** The network of `--network` first, so that it is eth0; the others as given. */
-function joinOrder(container: Container): [string, EndpointRequest][] {
-  const main = container.hostConfig.networkMode;
-  return Object.entries(container.endpointRequests).toSorted(([a], [b]) => Number(b === main) - Number(a === main));
-}
-
-/** Ports are published once, where the container's default route is. */
-function publishingNetwork(room: ContainerRoom, container: Container): string | undefined {
-  const candidates = joinOrder(container).filter(([name]) => room.networks.find(name)?.internal !== true);
-  return candidates.toSorted(([, a], [, b]) => b.gatewayPriority - a.gatewayPriority)[0]?.[0];
-}
-
 function dnsOf(room: ContainerRoom, { hostConfig }: Container): DnsConfig {
   const { settings } = room;
   const or = (own: readonly string[], general: readonly string[]): readonly string[] => (own.length > 0 ? own : general);
@@ -105,42 +94,4 @@ function dnsOf(room: ContainerRoom, { hostConfig }: Container): DnsConfig {
     search: or(hostConfig.dnsSearch, settings.dnsSearch),
     options: or(hostConfig.dnsOptions, settings.dnsOptions),
   };
-}
-
-/** What `-p` and `-P` ask for. */
-export function portBindings({ config, hostConfig }: Container, defaultHostIp: string): PortBinding[] {
-  const result: PortBinding[] = [];
-  const bound = new Set<string>();
-  for (const [spec, bindings] of Object.entries(hostConfig.portBindings)) {
-    for (const { port, protocol } of expandPort(spec)) {
-      bound.add(`${port}/${protocol}`);
-      // A port without any binding is published on one of the driver's choice.
-      for (const { hostIp, hostPort } of bindings.length > 0 ? bindings : [{ hostIp: '', hostPort: '' }]) {
-        const [first, last] = hostPort.split('-');
-        result.push({
-          protocol,
-          containerPort: port,
-          hostIp: hostIp === '' ? defaultHostIp : hostIp,
-          hostPort: Number(first ?? 0),
-          ...(last === undefined ? {} : { hostPortEnd: Number(last) }),
-        });
-      }
-    }
-  }
-  if (hostConfig.publishAllPorts) {
-    for (const spec of config.exposedPorts) {
-      for (const { port, protocol } of expandPort(spec)) {
-        if (!bound.has(`${port}/${protocol}`)) result.push({ protocol, containerPort: port, hostIp: defaultHostIp, hostPort: 0 });
-      }
-    }
-  }
-  return result;
-}
-
-function expandPort(spec: string): { port: number; protocol: 'tcp' | 'udp' | 'sctp' }[] {
-  const [range = '', protocol = 'tcp'] = spec.split('/');
-  const [first = '0', last = first] = range.split('-');
-  const result: { port: number; protocol: 'tcp' | 'udp' | 'sctp' }[] = [];
-  for (let port = Number(first); port <= Number(last); port++) result.push({ port, protocol: protocol as 'tcp' | 'udp' | 'sctp' });
-  return result;
 }

@@ -1,17 +1,24 @@
 import { conflict, invalid, messageOf, EngineError } from '../contracts/errors.js';
 import type { Container, HostConfig, Resources, RestartPolicy } from './container.js';
 import { resolveBlockDevices, resolveDevices } from './devices.js';
+import { setPorts } from './ports.js';
 import type { ContainerRoom } from './room.js';
 import { limitedDevices, ociResources } from './spec-resources.js';
 import type { Supervision } from './supervision.js';
 import { validateResources, validateRestartPolicy } from './validate.js';
 
-/** Changes limits, at once for a running container, and the restart policy. The caller holds the lock. */
+interface ContainerChange {
+  resources: Partial<Resources>;
+  restartPolicy?: RestartPolicy;
+  portBindings?: HostConfig['portBindings'];
+}
+
+/** Changes limits and published ports, at once for a running container, and the restart policy. The caller holds the lock. */
 export async function updateContainer(
   room: ContainerRoom,
   supervision: Supervision,
   container: Container,
-  change: { resources: Partial<Resources>; restartPolicy?: RestartPolicy },
+  change: ContainerChange,
 ): Promise<{ warnings: string[] }> {
   const { id, state, hostConfig } = container;
   if (state.status === 'removing' || state.status === 'dead')
@@ -25,6 +32,8 @@ export async function updateContainer(
   }
   const updated = merge(id, hostConfig, change);
   const warnings = validateResources(updated, room.facts, true);
+  // Ports first: they fail where somebody else has one, and are taken back when the rest fails.
+  if (change.portBindings) await setPorts(room, container, change.portBindings);
   const live = room.live.get(id);
   if (live && Object.keys(change.resources).length > 0) {
     const blocks = await resolveBlockDevices(room.host, limitedDevices(updated));
@@ -34,6 +43,7 @@ export async function updateContainer(
     try {
       await live.task.update(resources as unknown as Readonly<Record<string, unknown>>);
     } catch (error) {
+      if (change.portBindings) await setPorts(room, { ...container, hostConfig: updated }, hostConfig.portBindings);
       throw new EngineError('system', `Cannot update container ${id}: ${messageOf(error)}`, { cause: error });
     }
   }
@@ -47,7 +57,7 @@ export async function updateContainer(
 }
 
 /** What a request names replaces what was; 0 and '' mean "leave it", as clients send them for everything they do not set. */
-function merge(id: string, old: HostConfig, change: { resources: Partial<Resources>; restartPolicy?: RestartPolicy }): HostConfig {
+function merge(id: string, old: HostConfig, change: ContainerChange): HostConfig {
   const given = Object.fromEntries(
     Object.entries(change.resources).filter(
       ([, value]) => value !== undefined && value !== 0 && value !== '' && !(Array.isArray(value) && value.length === 0),
@@ -73,5 +83,6 @@ function merge(id: string, old: HostConfig, change: { resources: Partial<Resourc
     ...old,
     ...given,
     ...(policy && policy.name !== '' ? { restartPolicy: policy } : {}),
+    ...(change.portBindings ? { portBindings: change.portBindings } : {}),
   };
 }

@@ -68,6 +68,18 @@ export function validateRestartPolicy(policy: RestartPolicy): void {
   }
 }
 
+export function validatePortBindings(portBindings: HostConfig['portBindings']): void {
+  for (const [port, bindings] of Object.entries(portBindings)) {
+    checkPort(port);
+    for (const binding of bindings) {
+      const match = /^(?:(\d{1,5})(?:-(\d{1,5}))?)?$/.exec(binding.hostPort);
+      if (!match || Number(match[1] ?? 0) > 65_535 || Number(match[2] ?? 0) > 65_535) {
+        throw invalid(`invalid port specification: "${binding.hostPort}"`);
+      }
+    }
+  }
+}
+
 /** The host's part of a request. Gives back warnings. */
 export function validateHostConfig(config: ContainerConfig, host: HostConfig, facts: HostFacts): string[] {
   validateRestartPolicy(host.restartPolicy);
@@ -81,15 +93,7 @@ export function validateHostConfig(config: ContainerConfig, host: HostConfig, fa
   for (const name of [...host.capAdd, ...host.capDrop]) normalizeCapability(name);
   parseSecurityOptions(host.securityOpt);
   validateModes(config, host);
-  for (const [port, bindings] of Object.entries(host.portBindings)) {
-    checkPort(port);
-    for (const binding of bindings) {
-      const match = /^(?:(\d{1,5})(?:-(\d{1,5}))?)?$/.exec(binding.hostPort);
-      if (!match || Number(match[1] ?? 0) > 65_535 || Number(match[2] ?? 0) > 65_535) {
-        throw invalid(`invalid port specification: "${binding.hostPort}"`);
-      }
-    }
-  }
+  validatePortBindings(host.portBindings);
   for (const entry of host.extraHosts) {
     const separator = entry.search(/[:=]/);
     if (separator <= 0 || entry.length === separator + 1) throw invalid(`bad format for add-host: "${entry}"`);

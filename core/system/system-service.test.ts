@@ -50,6 +50,7 @@ describe('the system service', () => {
       layers,
       services.events,
       services.plugins,
+      services.networks,
       new FakeLog(),
     );
   };

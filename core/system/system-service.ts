@@ -9,6 +9,7 @@ import { messageOf } from '../contracts/errors.js';
 import type { DriverRegistry } from '../extension/driver-registry.js';
 import type { Images } from '../image/images.js';
 import type { Layers } from '../layer/layers.js';
+import type { Networks } from '../network/networks.js';
 import type { Database } from '../state/database.js';
 import { Tokens } from '../tokens.js';
 import { cgroupFeatures, type CgroupFeatures } from './cgroup-features.js';
@@ -58,6 +59,7 @@ export class SystemService implements System {
   private cgroup: CgroupFeatures | undefined;
   private unavailable: Unavailable | undefined;
   private readonly storageStatus: Remembered<readonly (readonly [string, string])[]>;
+  private readonly networkWarnings: Remembered<readonly string[]>;
   private readonly probes: Remembered<Unavailable>;
 
   constructor(
@@ -69,6 +71,7 @@ export class SystemService implements System {
     @inject(Tokens.Layers) private readonly layers: Layers,
     @inject(Tokens.Events) private readonly events: Events,
     @inject(Tokens.Plugins) private readonly plugins: PluginDirectory,
+    @inject(Tokens.Networks) private readonly networks: Networks,
     @inject(Tokens.Log) log: Logger,
   ) {
     const failed =
@@ -76,6 +79,7 @@ export class SystemService implements System {
       (error: unknown): void =>
         log.warn(`${what} is not known`, { error: messageOf(error) });
     this.storageStatus = new Remembered(() => this.layers.status(), failed('the status of the storage driver'));
+    this.networkWarnings = new Remembered(() => this.networks.hostWarnings(), failed('what stands in the way of containers traffic'));
     this.probes = new Remembered(() => this.probe(), failed('which drivers can serve'));
   }
 
@@ -103,11 +107,12 @@ export class SystemService implements System {
 
   async info(): Promise<SystemInfo> {
     const { settings } = this;
-    const [views, images, storageStatus, unavailable] = await Promise.all([
+    const [views, images, storageStatus, unavailable, networkWarnings] = await Promise.all([
       this.containers.list({ all: true, limit: 0, size: false, filters: new Map() }),
       this.images.list({ all: false, filters: new Map() }),
       this.storageStatus.get([]),
       this.unavailable ?? this.probes.get([]),
+      this.networkWarnings.get([]),
     ]);
     const counts = { running: 0, paused: 0, stopped: 0 };
     for (const { container } of views) {
@@ -168,7 +173,7 @@ export class SystemService implements System {
       insecureRegistries: settings.insecureRegistries,
       registryMirrors: settings.registryMirrors,
       defaultAddressPools: settings.defaultAddressPools,
-      warnings: warningsOf(cgroup, ipv4Forwarding),
+      warnings: [...warningsOf(cgroup, ipv4Forwarding), ...networkWarnings.map((warning) => `WARNING: ${warning}`)],
       httpProxy: proxy('http_proxy'),
       httpsProxy: proxy('https_proxy'),
       noProxy: process.env['NO_PROXY'] ?? process.env['no_proxy'] ?? '',

@@ -33,6 +33,7 @@ const parts = {
   memory: () => import('./memory.mjs'),
   log: () => import('./log.mjs'),
   pull: () => import('./pull.mjs'),
+  network: () => import('./network.mjs'),
 };
 const chosen = process.argv.slice(2);
 for (const name of chosen) {

@@ -214,6 +214,10 @@ export class FakeContainers implements Containers {
     this.records.set(record.id, { ...record, name: newName });
   }
 
+  async changePorts(...args: Parameters<Containers['changePorts']>): Promise<void> {
+    this.called('changePorts', ...args);
+  }
+
   async update(...args: Parameters<Containers['update']>): Promise<{ warnings: string[] }> {
     this.called('update', ...args);
     return { warnings: [] };

@@ -262,7 +262,7 @@ export function hostConfigOf(given: HostConfigJson, version: number): HostConfig
 }
 
 /** A port with no binding, an empty list or null wants one on a port that the engine chooses. */
-function portBindingsOf(given: HostConfigJson['PortBindings']): HostConfig['portBindings'] {
+export function portBindingsOf(given: HostConfigJson['PortBindings']): HostConfig['portBindings'] {
   return Object.fromEntries(
     Object.entries(given ?? {}).map(([port, bindings]) => [
       portKey(port),
@@ -270,6 +270,16 @@ function portBindingsOf(given: HostConfigJson['PortBindings']): HostConfig['port
         hostIp: HostIp ?? '',
         hostPort: HostPort ?? '',
       })),
+    ]),
+  );
+}
+
+/** Here a port with no binding means all of them. */
+export function portsToRemove(given: HostConfigJson['PortBindings']): HostConfig['portBindings'] {
+  return Object.fromEntries(
+    Object.entries(given ?? {}).map(([port, bindings]) => [
+      portKey(port),
+      (bindings ?? []).map(({ HostIp, HostPort }) => ({ hostIp: HostIp ?? '', hostPort: HostPort ?? '' })),
     ]),
   );
 }

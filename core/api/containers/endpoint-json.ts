@@ -79,7 +79,8 @@ export function portsJson(view: ContainerView): Record<string, PortAddress[] | n
   for (const { published } of Object.values(endpoints)) {
     for (const { protocol, containerPort, hostIp, hostPort } of published) {
       const key = `${containerPort}/${protocol}`;
-      (ports[key] ??= []).push({ HostIp: hostIp, HostPort: String(hostPort) });
+      // In a routed network a port has no port of the host's.
+      (ports[key] ??= []).push({ HostIp: hostIp, HostPort: hostPort === 0 ? '' : String(hostPort) });
     }
   }
   return ports;
@@ -94,7 +95,12 @@ export function portListJson(view: ContainerView): object[] {
     if (!addresses) list.push({ PrivatePort, Type: protocol });
     else
       for (const { HostIp, HostPort } of addresses) {
-        list.push({ ...(HostIp ? { IP: HostIp } : {}), PrivatePort, PublicPort: Number(HostPort), Type: protocol });
+        list.push({
+          ...(HostIp ? { IP: HostIp } : {}),
+          PrivatePort,
+          ...(HostPort ? { PublicPort: Number(HostPort) } : {}),
+          Type: protocol,
+        });
       }
   }
   return list;

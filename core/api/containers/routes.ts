@@ -5,10 +5,21 @@ import { decodeFilters } from '../filters.js';
 import { Query } from '../query.js';
 import type { Services } from '../services.js';
 import { adapt } from '../version.js';
-import { configOverrides, createRequest, resourceChange, restartPolicyOf } from './container-request.js';
+import { configOverrides, createRequest, portBindingsOf, portsToRemove, resourceChange, restartPolicyOf } from './container-request.js';
 import { containerJson } from './container-json.js';
 import { containerSummaryText } from './container-summary.js';
-import { commit, create, LIST_FILTERS, PRUNE_FILTERS, update, type ConfigJson, type CreateBody, type UpdateBody } from './schema.js';
+import {
+  changePorts,
+  commit,
+  create,
+  LIST_FILTERS,
+  PRUNE_FILTERS,
+  update,
+  type ChangePortsBody,
+  type ConfigJson,
+  type CreateBody,
+  type UpdateBody,
+} from './schema.js';
 
 export interface NamedRoute {
   Params: { name: string };
@@ -120,8 +131,18 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
     const { warnings } = await containers.update(request.params.name, {
       resources: resourceChange(request.body),
       ...(policy?.Name ? { restartPolicy: restartPolicyOf(policy) } : {}),
+      // Docker's own clients never send it; the engine's change the ports of a container that runs.
+      ...(request.body.PortBindings ? { portBindings: portBindingsOf(request.body.PortBindings) } : {}),
     });
     return { Warnings: warnings };
+  });
+
+  app.post<NamedRoute & { Body: ChangePortsBody }>('/gantry/v1/containers/:name/ports', { schema: changePorts }, async (request, reply) => {
+    await containers.changePorts(request.params.name, {
+      add: portBindingsOf(request.body.Add),
+      remove: portsToRemove(request.body.Remove),
+    });
+    return reply.code(204).send();
   });
 
   app.delete<NamedRoute>('/containers/:name', async (request, reply) => {

@@ -105,12 +105,15 @@ export interface RestartPolicyJson {
   MaximumRetryCount?: Maybe<number>;
 }
 
+/** `80/tcp` to the places on the host. */
+export type PortMapJson = Record<string, { HostIp?: Maybe<string>; HostPort?: Maybe<string> }[] | null>;
+
 export interface HostConfigJson extends ResourcesJson {
   Binds?: Maybe<string[]>;
   ContainerIDFile?: Maybe<string>;
   LogConfig?: Maybe<{ Type?: Maybe<string>; Config?: Maybe<TextMap> }>;
   NetworkMode?: Maybe<string>;
-  PortBindings?: Maybe<Record<string, { HostIp?: Maybe<string>; HostPort?: Maybe<string> }[] | null>>;
+  PortBindings?: Maybe<PortMapJson>;
   RestartPolicy?: Maybe<RestartPolicyJson>;
   AutoRemove?: Maybe<boolean>;
   VolumeDriver?: Maybe<string>;
@@ -162,7 +165,12 @@ export interface CreateBody extends ConfigJson {
   NetworkingConfig?: Maybe<{ EndpointsConfig?: Maybe<Record<string, EndpointJson | null>> }>;
 }
 
-export type UpdateBody = ResourcesJson & { RestartPolicy?: Maybe<RestartPolicyJson> };
+export type UpdateBody = ResourcesJson & { RestartPolicy?: Maybe<RestartPolicyJson>; PortBindings?: Maybe<PortMapJson> };
+
+export interface ChangePortsBody {
+  Add?: Maybe<PortMapJson>;
+  Remove?: Maybe<PortMapJson>;
+}
 
 const healthcheckProperties = {
   Test: texts,
@@ -233,6 +241,8 @@ const resourceProperties: Readonly<Record<string, Schema>> = {
 
 const restartPolicy = object({ Name: text, MaximumRetryCount: integer });
 
+const portMap = map(list(object({ HostIp: text, HostPort: text })));
+
 const mount = object({
   Type: text,
   Source: text,
@@ -257,7 +267,7 @@ const hostConfig = object({
   ContainerIDFile: text,
   LogConfig: object({ Type: text, Config: textMap }),
   NetworkMode: text,
-  PortBindings: map(list(object({ HostIp: text, HostPort: text }))),
+  PortBindings: portMap,
   RestartPolicy: restartPolicy,
   AutoRemove: bool,
   VolumeDriver: text,
@@ -308,7 +318,8 @@ export const create = {
   body: required(object({ ...configProperties, HostConfig: hostConfig, NetworkingConfig: object({ EndpointsConfig: map(endpoint) }) })),
 };
 
-export const update = { body: required(object({ ...resourceProperties, RestartPolicy: restartPolicy })) };
+export const update = { body: required(object({ ...resourceProperties, RestartPolicy: restartPolicy, PortBindings: portMap })) };
+export const changePorts = { body: required(object({ Add: portMap, Remove: portMap })) };
 
 /** A body that may be left out: overrides of the container's own configuration. */
 export const commit = { body: object(configProperties) };

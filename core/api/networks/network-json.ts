@@ -1,5 +1,5 @@
 import type { IpamData } from '../../contracts/network.js';
-import type { CreateNetworkRequest, Network, NetworkView } from '../../network/networks.js';
+import type { CreateNetworkRequest, Exposure, Network, NetworkView } from '../../network/networks.js';
 import { textMapOf } from '../containers/container-request.js';
 import type { NetworkCreateBody } from './schema.js';
 
@@ -91,3 +91,17 @@ export function networkJson(view: NetworkView, options: { containers: boolean })
     Labels: network.labels,
   };
 }
+
+export const exposureJson = ({ ports, warnings }: Exposure): object => ({
+  Ports: ports.map(({ container, containerId, network, protocol, containerPort, address, port, reach }) => ({
+    Container: container,
+    ContainerID: containerId,
+    Network: network,
+    Protocol: protocol,
+    ContainerPort: containerPort,
+    Address: address,
+    Port: port,
+    Reach: reach,
+  })),
+  Warnings: warnings,
+});

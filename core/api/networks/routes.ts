@@ -5,7 +5,7 @@ import { decodeFilters } from '../filters.js';
 import { Query } from '../query.js';
 import type { Services } from '../services.js';
 import { adapt } from '../version.js';
-import { networkJson, networkRequest } from './network-json.js';
+import { exposureJson, networkJson, networkRequest } from './network-json.js';
 import {
   connect,
   create,
@@ -28,6 +28,8 @@ export function networkRoutes(app: FastifyInstance, services: Services): void {
     const views = await networks.list(decodeFilters(new Query(request).text('filters'), LIST_FILTERS));
     return views.map((view) => adapt('network', networkJson(view, { containers: request.apiVersion < 28 }), request.apiVersion));
   });
+
+  app.get('/gantry/v1/networks/exposed', async () => exposureJson(await networks.exposure()));
 
   app.get<NamedNetwork>('/networks/:name', async (request) => {
     const scope = new Query(request).text('scope');
