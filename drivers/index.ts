@@ -15,7 +15,7 @@ import { overlay2 } from './storage/overlay2/manifest.js';
 import { vfs } from './storage/vfs/manifest.js';
 import { local } from './volume/local/manifest.js';
 
-/** The drivers of this build. A new in-tree driver is its folder plus one line here. */
+/** Every driver in the source tree. A new one is its folder plus a line here and one in set.json, which says what a build is made of: a bundle has a module of that in the place of this one. */
 export const drivers: readonly AnyManifest[] = [
   overlay2,
   btrfs,
@@ -33,3 +33,6 @@ export const drivers: readonly AnyManifest[] = [
   nativeRuntime,
   runcRuntime,
 ];
+
+/** KIND/NAME of the drivers that are in the source tree and not in this build. */
+export const leftOut: readonly string[] = [];

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseCluster } from '@gantry/core/cluster/cluster-settings.js';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { Settings } from '@gantry/core/system/settings.js';
+import { builtIn } from './driver-sources.js';
 import { binFolder } from '@gantry/native/addon.js';
 import { defaultFolders } from '@gantry/plugins/host/discovery.js';
 import { version } from '../version.js';
@@ -194,7 +195,7 @@ function fromValues(values: Values): DaemonConfig {
     labels: list('labels'),
     storageDriver: text('storage-driver'),
     storageOptions: map('storage-opts'),
-    bridge: text('bridge', 'gantry0'),
+    bridge: text('bridge', builtIn.names('network').includes('bridge') ? 'gantry0' : 'none'),
     bip: text('bip'),
     fixedCidr: text('fixed-cidr'),
     ipv6: flag('ipv6'),
@@ -209,9 +210,9 @@ function fromValues(values: Values): DaemonConfig {
     dnsSearch: list('dns-search'),
     defaultAddressPools: readPools(values.get('default-address-pools')),
     clusterStore: parseCluster(text('cluster-store'), text('cluster-advertise'), map('cluster-store-opts')),
-    defaultRuntime: text('default-runtime', 'native'),
+    defaultRuntime: text('default-runtime', builtIn.names('runtime')[0]),
     runtimes,
-    logDriver: text('log-driver', 'json-file'),
+    logDriver: text('log-driver', builtIn.names('log')[0]),
     logOptions: map('log-opts'),
     cgroupParent: text('cgroup-parent'),
     init: flag('init'),

@@ -1,7 +1,7 @@
 import type { DriverKind, DriverManifest, DriverSource } from '@gantry/core/contracts/manifest.js';
 import type { Settings } from '@gantry/core/system/settings.js';
-import { drivers } from '@gantry/drivers/index.js';
-import { runcRuntime } from '@gantry/drivers/runtime/runc/manifest.js';
+import { drivers, leftOut } from '@gantry/drivers/index.js';
+import { ociRuntime } from '@gantry/drivers/runtime/oci-manifest.js';
 
 /** The drivers that this build contains. */
 export const builtIn: DriverSource = {
@@ -9,14 +9,15 @@ export const builtIn: DriverSource = {
   find: async <K extends DriverKind>(kind: K, name: string) =>
     drivers.find((manifest) => manifest.kind === kind && manifest.name === name) as DriverManifest<K> | undefined,
   names: (kind) => drivers.filter((manifest) => manifest.kind === kind).map((manifest) => manifest.name),
+  leftOut: (kind) => leftOut.filter((driver) => driver.startsWith(`${kind}/`)).map((driver) => driver.slice(kind.length + 1)),
 };
 
-/** The OCI runtimes that the configuration adds by path: each is the runc driver under another name. */
+/** The OCI runtimes that the configuration adds by path: each is what runc is, under another name. */
 export function configuredRuntimes(settings: Settings): DriverSource {
   return {
     label: 'configured',
     find: async <K extends DriverKind>(kind: K, name: string) =>
-      kind === 'runtime' && Object.hasOwn(settings.runtimes, name) ? ({ ...runcRuntime, name } as unknown as DriverManifest<K>) : undefined,
+      kind === 'runtime' && Object.hasOwn(settings.runtimes, name) ? (ociRuntime(name) as unknown as DriverManifest<K>) : undefined,
     names: (kind) => (kind === 'runtime' ? Object.keys(settings.runtimes) : []),
   };
 }

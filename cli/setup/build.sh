@@ -7,7 +7,9 @@ export PATH
 
 log=native/build/build.log
 mkdir -p native/build
-if ! (cd native && cmake-js compile >build/build.log 2>&1); then
+drivers=$(realpath "${GANTRY_DRIVERS:-drivers/set.json}")
+export GANTRY_DRIVERS="$drivers"
+if ! (cd native && cmake-js compile --CDGANTRY_DRIVERS="$drivers" >build/build.log 2>&1); then
   tail -n 60 "$log" >&2
   echo "build: the native build failed; all of it is in $log" >&2
   exit 1
@@ -23,8 +25,10 @@ fi
 bundle=cli/dist/bundle/gantryd/main.js
 stale=""
 [ -f "$bundle" ] || stale=1
-for input in cli/setup/bundle.mjs package-lock.json core/dist drivers/dist plugins/dist native/dist cli/dist; do
+for input in cli/setup/bundle.mjs cli/setup/driver-set.mjs "$drivers" package-lock.json core/dist drivers/dist plugins/dist native/dist cli/dist; do
   [ ! -d "$input" ] || input=$input/tsconfig.tsbuildinfo
   if [ "$input" -nt "$bundle" ]; then stale=1; fi
 done
+# Another set may be an older file.
+[ "$(tr -d ' \n' <"$drivers")" = "$(cat cli/dist/bundle/drivers.json 2>/dev/null)" ] || stale=1
 [ -z "$stale" ] || node cli/setup/bundle.mjs

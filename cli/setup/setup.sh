@@ -4,7 +4,13 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-build_packages="build-essential cmake ninja-build pkg-config libseccomp-dev libmnl-dev libisal-dev libzstd-dev libssl-dev rapidjson-dev musl-tools libatomic1 procps"
+# What every build needs; a driver's own packages are in its build.json.
+build_packages="build-essential cmake ninja-build pkg-config libmnl-dev libisal-dev libzstd-dev libssl-dev musl-tools libatomic1 procps"
+# There may be no Node yet: the set, and what its drivers need, are plain enough for sed.
+for driver in $(sed -n 's/.*"\([a-z]*\/[a-z0-9-]*\)".*/\1/p' "${GANTRY_DRIVERS:-drivers/set.json}"); do
+  [ ! -f "drivers/$driver/build.json" ] ||
+    build_packages="$build_packages $(tr -d '\n' <"drivers/$driver/build.json" | sed -n 's/.*"debian": *\[\([^]]*\)\].*/\1/p' | tr -d '",')"
+done
 trial_packages="docker-registry busybox-static docker.io"
 test_packages="$build_packages $trial_packages runc crun python3-docker libgtest-dev libgmock-dev clang-format clang-tidy nftables iproute2 skopeo umoci podman etcd-server etcd-client"
 want="$build_packages"

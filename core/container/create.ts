@@ -169,18 +169,23 @@ async function driverOf<K extends DriverKind>(room: ContainerRoom, kind: K, name
   }
 }
 
+const leftOutNote = (room: ContainerRoom, kind: DriverKind, name: string): string =>
+  room.drivers.isLeftOut(kind, name) ? ' (it was left out of this build)' : '';
+
 async function checkDrivers(room: ContainerRoom, host: HostConfig): Promise<void> {
   try {
     await room.drivers.get('runtime', host.runtime);
   } catch (error) {
-    if (isKind(error, 'not-found')) throw invalid(`unknown or invalid runtime name: ${host.runtime}`, error);
+    if (isKind(error, 'not-found'))
+      throw invalid(`unknown or invalid runtime name: ${host.runtime}${leftOutNote(room, 'runtime', host.runtime)}`, error);
     throw error;
   }
   try {
     const log = await room.drivers.get('log', host.logDriver);
     log.driver.validate(host.logOptions);
   } catch (error) {
-    if (isKind(error, 'not-found')) throw invalid(`logger: no log driver named '${host.logDriver}' is registered`, error);
+    if (isKind(error, 'not-found'))
+      throw invalid(`logger: no log driver named '${host.logDriver}' is registered${leftOutNote(room, 'log', host.logDriver)}`, error);
     throw error;
   }
 }

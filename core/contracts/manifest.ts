@@ -124,6 +124,8 @@ export interface DriverSource {
   find<K extends DriverKind>(kind: K, name: string): Promise<DriverManifest<K> | undefined>;
   /** Names that are known without asking anybody; must be fast. */
   names(kind: DriverKind): readonly string[];
+  /** Drivers that exist and that whoever made this build left out, to tell them from what nobody knows. */
+  leftOut?(kind: DriverKind): readonly string[];
   /**
    * Names that may turn out to be of this kind once they are asked, for lists over all drivers; must be fast. A source without it
    * has told all in `names`.

@@ -100,7 +100,20 @@ export class DriverRegistry {
       const manifest = await source.find(kind, name);
       if (manifest) return manifest;
     }
-    throw notFound(`${kind} driver`, `${name} (built in: ${this.names(kind).join(', ') || 'none'})`);
+    const known = `built in: ${this.names(kind).join(', ') || 'none'}`;
+    if (this.isLeftOut(kind, name)) {
+      throw new EngineError('not-found', `the ${kind} driver ${name} was left out of this build (${known})`);
+    }
+    throw notFound(`${kind} driver`, `${name} (${known})`);
+  }
+
+  /** Whether there is such a driver, and whoever made this build did not want it. */
+  isLeftOut(kind: DriverKind, name: string): boolean {
+    return this.leftOut(kind).includes(name);
+  }
+
+  leftOut(kind: DriverKind): string[] {
+    return this.sources.flatMap((source) => source.leftOut?.(kind) ?? []);
   }
 
   async probe(kind: DriverKind, name: string): Promise<Probe> {

@@ -36,9 +36,10 @@ describe('the system service', () => {
 
   const make = (): SystemService => {
     const drivers = {
+      isRemote: () => false,
+      leftOut: (kind: string) => (kind === 'storage' ? ['btrfs'] : []),
       names: (kind: string) => ({ storage: ['vfs', 'overlay2'], network: ['none', 'bridge'], runtime: ['native', 'runc'] })[kind] ?? [],
       probe: (kind: string, name: string) => probe(kind, name),
-      isRemote: () => false,
     } as unknown as DriverRegistry;
     const layers = { defaultDriver: { name: 'overlay2', reason: 'the fastest here' }, status: () => status() } as unknown as Layers;
     return new SystemService(
@@ -75,6 +76,10 @@ describe('the system service', () => {
     probe = async (_kind, name) => (name === 'overlay2' ? { ok: false, reason: 'overlay is not in this kernel' } : { ok: true });
     const info = await make().info();
     expect(info.drivers.network).toEqual(['bridge', 'none']);
+    expect(info.driverSet).toEqual({
+      included: ['storage/overlay2', 'storage/vfs', 'network/bridge', 'network/none', 'runtime/native', 'runtime/runc'],
+      leftOut: ['storage/btrfs'],
+    });
     expect(info.storageStatus).toEqual([
       ['Backing Filesystem', 'ext4'],
       ['Chosen because', 'the fastest here'],

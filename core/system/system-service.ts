@@ -138,6 +138,7 @@ export class SystemService implements System {
         log: this.names('log'),
         storage: this.names('storage'),
       },
+      driverSet: this.driverSet(),
       unavailableDrivers: unavailable,
       plugins: this.plugins.list(),
       memoryLimit: cgroup.memoryLimit,
@@ -188,6 +189,18 @@ export class SystemService implements System {
       this.engineId = String(this.db.get('SELECT id FROM engine')?.['id']);
     }
     return this.engineId;
+  }
+
+  private driverSet(): SystemInfo['driverSet'] {
+    const each = (of: (kind: DriverKind) => readonly string[]): string[] =>
+      KINDS.flatMap((kind) => of(kind).map((name) => `${kind}/${name}`));
+    const configured = Object.keys(this.settings.runtimes);
+    return {
+      included: each((kind) =>
+        this.names(kind).filter((name) => !this.drivers.isRemote(kind, name) && !(kind === 'runtime' && configured.includes(name))),
+      ),
+      leftOut: each((kind) => this.drivers.leftOut(kind)),
+    };
   }
 
   private names(kind: DriverKind): string[] {

@@ -49,6 +49,8 @@ export interface SystemInfo {
   readonly storageDriver: string;
   readonly storageStatus: readonly (readonly [string, string])[];
   readonly drivers: DriverNames;
+  /** KIND/NAME of the drivers of this build, and of those that were left out of it. */
+  readonly driverSet: { readonly included: readonly string[]; readonly leftOut: readonly string[] };
   /** In-tree drivers that this host cannot serve, with the reason. */
   readonly unavailableDrivers: readonly { kind: string; name: string; reason: string }[];
   /** Plugins that were met, whoever runs them. */

@@ -55,8 +55,9 @@ export class VolumeRoom {
       return await this.registry.get('volume', driver);
     } catch (error) {
       if (isKind(error, 'not-found')) {
-        // One that is there and of another kind says so itself.
-        const why = messageOf(error).startsWith(`plugin ${driver}: `) ? messageOf(error) : `plugin "${driver}" not found`;
+        // Docker's words for what nobody knows; one that is there and of another kind, or was left out of this build, has its own.
+        const own = messageOf(error).startsWith(`plugin ${driver}: `) || this.registry.isLeftOut('volume', driver);
+        const why = own ? messageOf(error) : `plugin "${driver}" not found`;
         throw new EngineError('not-found', `error looking up volume plugin ${driver}: ${why}`, { cause: error });
       }
       throw error;

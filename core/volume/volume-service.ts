@@ -100,6 +100,7 @@ export class VolumeService implements Volumes {
         return;
       case 'volume.fill': {
         // Nothing that was to use the content has run. Half of it must not be taken for the whole: the next start fills it again.
+        if (!this.journal.pending().some(({ id }) => id === intent.id)) return;
         const volume = store.get(name);
         const { container = '' } = (intent.detail ?? {}) as { container?: string };
         if (volume && store.users(name).every((user) => user === container)) {
@@ -261,6 +262,12 @@ export class VolumeService implements Volumes {
     await this.room.locks.run(name, async () => {
       const path = this.mounted.get(name)?.get(containerId)?.path;
       if (path === undefined) throw new EngineError('system', `volume ${name} is not mounted for ${containerId}`);
+      // What a crash cut off, and whose driver was away until now.
+      const half = this.journal.pending().filter(({ kind, subject }) => kind === 'volume.fill' && subject === name);
+      for (const intent of half) {
+        if (this.room.store.users(name).every((user) => user === containerId)) await this.content.empty(path);
+        this.journal.end(intent);
+      }
       if (!(await this.content.isEmpty(path))) return;
       const intent = this.journal.begin('volume.fill', name, { container: containerId });
       try {

@@ -1,6 +1,7 @@
 # The Node-API addon: argument conversion and work off the main thread, nothing else. Only under cmake-js, which knows Node's headers.
 if(CMAKE_JS_INC)
   file(GLOB BINDING_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+  without_left_out(BINDING_SOURCES)
   add_library(addon SHARED ${BINDING_SOURCES} ${CMAKE_JS_SRC})
   set_target_properties(addon PROPERTIES PREFIX "" OUTPUT_NAME gantry SUFFIX ".node"
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_SOURCE_DIR}/build/Release)

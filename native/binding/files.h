@@ -16,6 +16,8 @@ namespace gantry::binding {
 void init_archives(Napi::Env env, Napi::Object exports);
 /// What one kind of file system can do: subvolumes, quotas of projects.
 void init_storage(Napi::Env env, Napi::Object exports);
+/// Weak: a build without a driver for btrfs does not have it.
+[[gnu::weak]] void init_subvolumes(Napi::Env env, Napi::Object exports);
 
 Napi::Value size_to_js(Napi::Env env, uint64_t& size);
 Napi::Value flag_to_js(Napi::Env env, bool& flag);

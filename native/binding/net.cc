@@ -6,7 +6,6 @@
 #include <variant>
 #include <vector>
 
-#include "gantry/conntrack.h"
 #include "gantry/error.h"
 #include "gantry/net_socket.h"
 #include "gantry/netns.h"
@@ -15,6 +14,11 @@
 #include "task.h"
 
 namespace gantry::binding {
+
+uint32_t number_of(const Napi::Object& object, const char* key) {
+  Napi::Value value = object.Get(key);
+  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : 0;
+}
 
 std::string text_of(const Napi::Object& object, const char* key) {
   Napi::Value value = object.Get(key);
@@ -55,11 +59,6 @@ std::optional<bool> optional_flag(const Napi::Object& object, const char* key) {
   Napi::Value value = object.Get(key);
   if (!value.IsBoolean()) return std::nullopt;
   return value.As<Napi::Boolean>().Value();
-}
-
-uint32_t number_of(const Napi::Object& object, const char* key) {
-  Napi::Value value = object.Get(key);
-  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : 0;
 }
 
 Step parse_step(const Napi::Object& object) {
@@ -221,19 +220,6 @@ Napi::Value counters(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value flush_flows_js(const Napi::CallbackInfo& info) {
-  auto object = info[0].As<Napi::Object>();
-  FlowFilter filter;
-  filter.v6 = flag_of(object, "v6");
-  filter.protocol = text_of(object, "protocol") == "tcp" ? IPPROTO_TCP : IPPROTO_UDP;
-  filter.original_destination = text_of(object, "originalDestination");
-  filter.original_port = static_cast<uint16_t>(number_of(object, "originalPort"));
-  filter.reply_source = text_of(object, "replySource");
-  return run_off_thread<int>(
-      info.Env(), [filter = std::move(filter)] { return flush_flows(filter); },
-      [](Napi::Env env, int& removed) -> Napi::Value { return Napi::Number::New(env, removed); });
-}
-
 SocketType socket_type(const Napi::CallbackInfo& info, size_t index) {
   std::string word = text_argument(info, index);
   if (word == "tcp") return SocketType::tcp;
@@ -321,14 +307,14 @@ void init_net(Napi::Env env, Napi::Object exports) {
   set("links", links);
   set("routes", routes);
   set("counters", counters);
-  set("flushFlows", flush_flows_js);
   set("openSocket", open_socket_js);
   set("reservePort", reserve_port_js);
   set("closeSocket", close_socket);
   set("exchange", exchange);
   set("unsent", unsent);
   set("peerCredentials", peer_credentials_js);
-  init_nft(env, exports);
+  if (init_nft) init_nft(env, exports);
+  if (init_flows) init_flows(env, exports);
 }
 
 }  // namespace gantry::binding

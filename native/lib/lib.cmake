@@ -1,5 +1,6 @@
 # libgantry: plain C++20, no Node headers. Usable by the addon and by gantry-runtime.
 file(GLOB LIB_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+without_left_out(LIB_SOURCES)
 pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)

@@ -38,13 +38,18 @@ export class Engine {
     private readonly flags: readonly string[],
     readonly footprint: Footprint,
     private readonly before: KernelState,
+    private readonly program: readonly [string, ...string[]],
   ) {}
 
   private child: ChildProcess | undefined;
   /** What the daemon printed, all its lives together. */
   log = '';
 
-  static async start(flags: readonly string[] = []): Promise<Engine> {
+  /** `program` is another build of the daemon. */
+  static async start(
+    flags: readonly string[] = [],
+    program: readonly [string, ...string[]] = [join(root, 'cli/bin/gantryd')],
+  ): Promise<Engine> {
     const folder = mkdtempSync('/tmp/gantry-e2e-');
     const at = flags.indexOf('--data-root');
     const dataRoot = at < 0 ? join(folder, 'data') : (flags[at + 1] ?? '');
@@ -81,7 +86,7 @@ export class Engine {
           '--default-address-pool',
           `base=10.${120 + (number >> 4)}.0.0/16,size=24`,
         ];
-    const engine = new Engine(folder, socket, [...standard, ...network, ...flags], footprint, before);
+    const engine = new Engine(folder, socket, [...standard, ...network, ...flags], footprint, before, program);
     await engine.up();
     return engine;
   }
@@ -97,7 +102,8 @@ export class Engine {
 
   /** Starts the daemon on what is there; resolves when it answers. */
   async up(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const child = spawn(join(root, 'cli/bin/gantryd'), this.flags, {
+    const [command, ...words] = this.program;
+    const child = spawn(command, [...words, ...this.flags], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...env },
     });

@@ -33,6 +33,7 @@ export class FakeSystem implements System {
         log: ['json-file', 'none'],
         storage: ['overlay2'],
       },
+      driverSet: { included: ['storage/vfs'], leftOut: [] },
       unavailableDrivers: [],
       plugins: [],
       memoryLimit: true,

@@ -50,6 +50,9 @@ const serverLines = (info: Info): string[] => {
   optional('Cgroup Driver', info['CgroupDriver']);
   optional('Cgroup Version', info['CgroupVersion']);
   lines.push(...pluginLines(map(info['Plugins'])));
+  const set = map(info['DriverSet']);
+  if (list(set['Included']).length > 0) row('Drivers of this build', list(set['Included']).join(' '));
+  if (list(set['LeftOut']).length > 0) row('Drivers left out', list(set['LeftOut']).join(' '));
   lines.push(...deviceLines(info));
   row('Swarm', map(info['Swarm'])['LocalNodeState']);
   const runtimes = Object.keys(map(info['Runtimes'])).sort();

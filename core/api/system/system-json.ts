@@ -68,6 +68,8 @@ export function infoJson(info: SystemInfo, accessPlugins: readonly string[]): ob
       Authorization: accessPlugins.length > 0 ? accessPlugins : null,
       Log: info.drivers.log,
     },
+    // The engine's own: what this build is made of.
+    DriverSet: { Included: info.driverSet.included, LeftOut: info.driverSet.leftOut },
     MemoryLimit: info.memoryLimit,
     SwapLimit: info.swapLimit,
     CpuCfsPeriod: info.cpuCfs,
