@@ -119,12 +119,14 @@ export class PluginClient {
 
   /** Tries until a connection stands, then delivers once. */
   private async send(method: Method, path: string, body: Buffer | Readable | undefined, watch: Watch, patience: number): Promise<Answer> {
-    const until = performance.now() + patience;
+    const began = performance.now();
     for (let wait = 25; ; wait = Math.min(wait * 2, 400)) {
       try {
         return await this.once(method, path, body, watch);
       } catch (error) {
-        const again = error instanceof Unreached && !error.delivered && !error.hangs && performance.now() + wait < until;
+        // A plugin whose queue of connections is full is there and busy, which is no reason to give up at once.
+        const allowed = (error as { cause?: { code?: string } }).cause?.code === 'EAGAIN' ? Math.max(patience, limits.connect) : patience;
+        const again = error instanceof Unreached && !error.delivered && !error.hangs && performance.now() - began + wait < allowed;
         if (!again || watch.over) throw error;
         await sleep(wait);
       }

@@ -1,0 +1,40 @@
+import type { Check } from './suite.js';
+
+const asked = (body?: object): object => ({
+  User: '',
+  RequestMethod: 'POST',
+  RequestUri: '/v1.44/containers/create?name=check',
+  RequestHeaders: { 'Content-Type': 'application/json' },
+  ...(body && { RequestBody: Buffer.from(JSON.stringify(body)).toString('base64') }),
+});
+
+export const accessChecks: readonly Check[] = [
+  {
+    name: 'decides about a request and its answer',
+    async run(subject) {
+      for (const [method, more] of [
+        ['AuthZPlugin.AuthZReq', {}],
+        ['AuthZPlugin.AuthZRes', { ResponseStatusCode: 201 }],
+      ] as const) {
+        const { answer } = await subject.ask(method, { ...asked({ Image: 'check' }), ...more });
+        subject.must(typeof answer['Allow'] === 'boolean', `${method} answers Allow as true or false`);
+      }
+    },
+  },
+  {
+    name: 'does not let pass what it cannot read',
+    async run(subject) {
+      const broken = { ...asked(), RequestBody: Buffer.from('{"HostConfig":').toString('base64') };
+      const { answer } = await subject.ask('AuthZPlugin.AuthZReq', broken);
+      subject.must(answer['Allow'] !== true, 'a body that is no JSON is not allowed');
+      const empty = await subject.ask('AuthZPlugin.AuthZReq', undefined);
+      subject.must(empty.answer['Allow'] !== true, 'an empty question is not allowed');
+    },
+  },
+  {
+    name: 'answers many at the same time',
+    async run(subject) {
+      await Promise.all(Array.from({ length: 32 }, () => subject.ask('AuthZPlugin.AuthZReq', asked({ Image: 'check' }))));
+    },
+  },
+];
