@@ -20,6 +20,7 @@ import { Database } from '@gantry/core/state/database.js';
 import { Journal } from '@gantry/core/state/journal.js';
 import { StorageService } from '@gantry/core/storage/storage-service.js';
 import { SystemCheck } from '@gantry/core/system/check.js';
+import { Reserve } from '@gantry/core/state/reserve.js';
 import { EventBus } from '@gantry/core/system/event-bus.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { SystemService } from '@gantry/core/system/system-service.js';
@@ -48,6 +49,13 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     'database',
     () => openDatabase(join(settings.dataRoot, 'gantry.db')),
     (db) => db.close(),
+  );
+  const reserve = new Reserve(join(settings.dataRoot, 'reserve'), log);
+  database.useReserve(reserve);
+  await lifecycle.start(
+    'reserve',
+    () => reserve.open(),
+    () => reserve.close(),
   );
   await lifecycle.start(
     'pid file',
@@ -191,6 +199,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
         },
         log,
         authorization: settings.authorizationPlugins.map((name) => new RemoteAuthorization(name, plugins)),
+        whileFreeing: (work) => database.freeing(work),
         unsent: (fd) => host.net.unsent(fd),
         peerUid: (fd) => host.net.peerCredentials(fd).uid,
       }),
@@ -200,6 +209,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     const listening = await api.listen(listenOn(address, config, log));
     log.info('listening', { address: listening });
   }
+  reserve.started();
   const { name, reason } = layers.defaultDriver;
   log.info('ready', { version: settings.version, storage: name, because: reason, containers: room.store.list().length });
 }

@@ -45,6 +45,8 @@ export interface ServerOptions {
   readonly authorization?: readonly AuthorizationPlugin[];
   /** Host names under which plain TCP clients may ask for the engine, beside addresses, `localhost`, this host's name and what is listened on. */
   readonly hostNames?: readonly string[];
+  /** Runs a request that frees disk space, with all that follows from it. */
+  readonly whileFreeing?: (work: () => void) => void;
   /** SIOCOUTQ: bytes written to a descriptor that its peer has not taken yet. */
   readonly unsent?: (fd: number) => number;
   /** SO_PEERCRED: user id of the process at the other end of a unix socket. */
@@ -131,6 +133,9 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
     }
     done();
   });
+  const { whileFreeing } = options;
+  // Not earlier: what reads a body goes on in the context of its connection.
+  if (whileFreeing) app.addHook('preHandler', (request, _reply, done) => (freesSpace(request) ? whileFreeing(done) : done()));
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (typeof payload === 'string') {
       const type = reply.getHeader('content-type');
@@ -164,6 +169,9 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   if (!handler) throw new Error('the HTTP framework made no handler');
   return new Listeners(app, handler, context, hostNames, log);
 }
+
+const freesSpace = ({ method, url }: FastifyRequest): boolean =>
+  method === 'DELETE' || (method === 'POST' && /\/(prune|stop|kill)(\?|$)/.test(url));
 
 class Listeners implements ApiServer {
   private readonly servers = new Set<Server>();

@@ -113,7 +113,8 @@ export class Supervision {
       state: { ...state, status, pid: 0, exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: rfc3339FromMs(exit.at) },
       execIds: [],
     });
-    this.room.commit(durable, () => this.room.store.update(id, record));
+    // Also on a full disk, which is what many of them end of.
+    this.room.db.freeing(() => this.room.commit(durable, () => this.room.store.update(id, record)));
   }
 
   /** Tells how a container ended; the caller holds its lock, and gives back what it used only then. */

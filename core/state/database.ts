@@ -1,16 +1,15 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { EngineError } from '../contracts/errors.js';
+import type { Reserve } from './reserve.js';
 
 /** SQLite's result code for a disk without space. */
 const SQLITE_FULL = 13;
 
+const isFull = (error: unknown): boolean => (error as { errcode?: number }).errcode === SQLITE_FULL;
+
 /** What a person would call it. */
-function inPlainWords(error: unknown): unknown {
-  const { errcode } = error as { errcode?: number };
-  return errcode === SQLITE_FULL
-    ? new EngineError('system', 'the records could not be written: no space left on device', { cause: error })
-    : error;
-}
+const inPlainWords = (error: unknown): EngineError =>
+  new EngineError('system', 'the records could not be written: no space left on device', { cause: error });
 
 /** Values of one row. */
 export type Row = Record<string, null | number | bigint | string | Uint8Array>;
@@ -23,6 +22,7 @@ export type Row = Record<string, null | number | bigint | string | Uint8Array>;
 export class Database {
   private readonly statements = new Map<string, StatementSync>();
   private depth = 0;
+  private reserve: Reserve | undefined;
 
   private constructor(private readonly db: DatabaseSync) {}
 
@@ -32,6 +32,16 @@ export class Database {
     db.exec('PRAGMA busy_timeout = 2000; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     db.exec('CREATE TABLE IF NOT EXISTS room_version (room TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT');
     return new Database(db);
+  }
+
+  /** Space for a full disk, given up before a write fails. */
+  useReserve(reserve: Reserve): void {
+    this.reserve = reserve;
+  }
+
+  /** Runs what frees space, or what must be recorded whatever the disk is like. */
+  freeing<T>(work: () => T): T {
+    return this.reserve ? this.reserve.whileFreeing(work) : work();
   }
 
   /** Brings a room's tables to the newest form: `steps[n]` goes from version n to n + 1 and is never edited once released. */
@@ -47,11 +57,11 @@ export class Database {
   }
 
   run(sql: string, ...values: SQLInputValue[]): void {
-    this.guarded(() => this.prepared(sql).run(...values));
+    this.again(() => this.prepared(sql).run(...values));
   }
 
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.guarded(() => this.prepared(sql).get(...values)) as Row | undefined;
+    return this.again(() => this.prepared(sql).get(...values)) as Row | undefined;
   }
 
   all(sql: string, ...values: SQLInputValue[]): Row[] {
@@ -60,6 +70,10 @@ export class Database {
 
   /** All or nothing; calls nest into the outermost. */
   transaction<T>(work: () => T): T {
+    return this.again(() => this.wholeTransaction(work));
+  }
+
+  private wholeTransaction<T>(work: () => T): T {
     if (this.depth > 0) return work();
     this.db.exec('BEGIN IMMEDIATE');
     this.depth++;
@@ -70,7 +84,7 @@ export class Database {
     } catch (error) {
       // A full disk may have ended the transaction already.
       if (this.db.isTransaction) this.db.exec('ROLLBACK');
-      throw inPlainWords(error);
+      throw error;
     } finally {
       this.depth--;
     }
@@ -95,11 +109,18 @@ export class Database {
     this.db.close();
   }
 
-  private guarded<T>(call: () => T): T {
+  /** On a full disk once more, when somebody could make room. A transaction is tried again as a whole, never in the middle. */
+  private again<T>(call: () => T): T {
     try {
       return call();
     } catch (error) {
-      throw inPlainWords(error);
+      if (this.depth > 0 || !isFull(error)) throw error;
+      if (!this.reserve?.giveUp()) throw inPlainWords(error);
+    }
+    try {
+      return call();
+    } catch (error) {
+      throw isFull(error) ? inPlainWords(error) : error;
     }
   }
 
