@@ -98,6 +98,7 @@ void remove_tree(const std::string& dir) {
 }  // namespace
 
 void write_control(const std::string& dir, const std::string& file, const std::string& value) {
+  if (dir.empty()) throw InvalidInput("cannot set " + file + ": the container has no cgroup of its own");
   std::string path = dir + "/" + file;
   UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) throw_errno("open", path);
@@ -370,15 +371,23 @@ void Cgroups::refuse_if_used() const {
   if (!dir.empty() && used(dir)) throw InvalidInput("container's cgroup is not empty: " + dir);
 }
 
-void Cgroups::create() const {
-  std::size_t done = 0;
+void Cgroups::create(bool forgiving) {
+  std::vector<CgroupDir> made;
   try {
-    for (; done < dirs_.size(); ++done) v2_ ? create_v2(dirs_[done]) : create_v1(dirs_[done]);
+    for (const auto& dir : dirs_) {
+      try {
+        v2_ ? create_v2(dir) : create_v1(dir);
+        made.push_back(dir);
+      } catch (const SysError& e) {
+        if (!forgiving || (e.err() != EACCES && e.err() != EPERM && e.err() != EROFS)) throw;
+      }
+    }
   } catch (...) {
     // Empty ones only, and nobody's processes are touched.
-    for (std::size_t i = 0; i < done; ++i) ::rmdir(dirs_[i].path.c_str());
+    for (const auto& dir : made) ::rmdir(dir.path.c_str());
     throw;
   }
+  dirs_ = std::move(made);
 }
 
 void Cgroups::create_v1(const CgroupDir& dir) const {

@@ -43,8 +43,9 @@ class Cgroups {
 
   /// Throws when the container's cgroup is there already with processes in it: somebody else's.
   void refuse_if_used() const;
-  /// Makes the directories. Throws as refuse_if_used() does; then those that it has made itself are gone again.
-  void create() const;
+  /// Makes the directories. Throws as refuse_if_used() does; then those that it has made itself are gone again. With
+  /// `forgiving` those that we have no right to make are left out from now on.
+  void create(bool forgiving);
   /// Applies limits. Limits of CPU time are left for apply_cpu_quota.
   void apply(const Resources& resources) const;
   /// Limits of CPU time, apart, so that they do not slow a container's set-up.

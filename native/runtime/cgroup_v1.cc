@@ -115,7 +115,10 @@ void Cgroups::apply_v1(const Resources& r) const {
   // A limit that this host cannot keep is an error rather than a surprise later.
   auto need = [&](const char* controller) {
     std::string dir = path_of(controller);
-    if (dir.empty()) throw InvalidInput(std::string("this host has no cgroup controller ") + controller);
+    if (dir.empty()) {
+      throw InvalidInput(std::string("this host has no cgroup controller ") + controller +
+                         ", or we have no right to it");
+    }
     return dir;
   };
   auto positive = [](const auto& value) { return value && *value != 0; };

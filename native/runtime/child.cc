@@ -4,13 +4,16 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include "gantry/error.h"
+#include "program.h"
 
 namespace gantry::runtime {
 namespace {
@@ -42,6 +45,30 @@ Cloned clone_process(int flags, int cgroup, bool sibling) {
 
 /// Takes effect for our children only, so no process has to be put in between for it.
 bool join_pid_namespace(const Plan& plan) { return !plan.join_pid || ::setns(plan.join_pid.get(), CLONE_NEWPID) == 0; }
+
+/// What an unprivileged user may map by itself.
+bool maps_only(const std::vector<IdMapping>& mappings, std::uint32_t own) {
+  return mappings.size() == 1 && mappings[0].host_id == own && mappings[0].size == 1;
+}
+
+/// newuidmap(1) and newgidmap(1) map the ranges that /etc/subuid and /etc/subgid give a user.
+void run_mapper(const char* helper, pid_t pid, const std::vector<IdMapping>& mappings) {
+  std::vector<std::string> words = {helper, std::to_string(pid)};
+  for (const auto& m : mappings) {
+    for (auto number : {m.container_id, m.host_id, m.size}) words.push_back(std::to_string(number));
+  }
+  auto argv = pointers(words);
+  pid_t mapper = 0;
+  int err = ::posix_spawnp(&mapper, helper, nullptr, nullptr, argv.data(), environ);
+  if (err) throw SysError(err, "run", helper);
+  int status = 0;
+  while (::waitpid(mapper, &status, 0) < 0) {
+    if (errno != EINTR) throw_errno("wait for", helper);
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    throw InvalidInput(std::string(helper) + " did not map the ids of the user namespace");
+  }
+}
 
 }  // namespace
 
@@ -143,17 +170,19 @@ void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers
 }
 
 void write_id_maps(const ProcHandle& proc, pid_t pid, const Spec& spec) {
-  auto text = [](const std::vector<IdMapping>& mappings) {
+  std::string dir = std::to_string(pid);
+  auto write = [&](const char* file, const char* helper, const std::vector<IdMapping>& mappings, std::uint32_t own) {
+    if (::geteuid() != 0 && !maps_only(mappings, own)) return run_mapper(helper, pid, mappings);
+    // The kernel wants a group to be given up for good before an unprivileged user maps one.
+    if (::geteuid() != 0 && std::strcmp(file, "/gid_map") == 0) proc.write(dir + "/setgroups", "deny");
     std::string all;
     for (const auto& m : mappings) {
       all += std::to_string(m.container_id) + " " + std::to_string(m.host_id) + " " + std::to_string(m.size) + "\n";
     }
-    return all;
+    proc.write(dir + file, all);
   };
-  std::string dir = std::to_string(pid);
-  if (::geteuid() != 0) proc.write(dir + "/setgroups", "deny");
-  proc.write(dir + "/gid_map", text(spec.gid_mappings));
-  proc.write(dir + "/uid_map", text(spec.uid_mappings));
+  write("/gid_map", "newgidmap", spec.gid_mappings, ::getegid());
+  write("/uid_map", "newuidmap", spec.uid_mappings, ::geteuid());
 }
 
 }  // namespace gantry::runtime

@@ -78,8 +78,9 @@ void make_fifo(const std::string& path, const Spec& spec, UniqueFd& fd) {
   int r = ::mkfifo(path.c_str(), 0622);
   ::umask(old);
   if (r != 0) throw_errno("mkfifo", path);
-  // Root of the user namespace has to open it for writing.
-  if (!spec.uid_mappings.empty() && ::chown(path.c_str(), spec.uid_mappings[0].host_id, spec.gid_mappings[0].host_id)) {
+  // Root of the user namespace has to open it for writing. Who may not give it away is that root.
+  if (::geteuid() == 0 && !spec.uid_mappings.empty() &&
+      ::chown(path.c_str(), spec.uid_mappings[0].host_id, spec.gid_mappings[0].host_id)) {
     throw_errno("chown", path);
   }
   fd.reset(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
@@ -201,6 +202,10 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   if (!plan.spec.process) throw InvalidInput("config.json.process: missing");
   plan.process = *plan.spec.process;
   check_sysctls(plan.spec);
+  plan.rootless = context.rootless;
+  if (::geteuid() != 0 && !plan.spec.find_namespace(CLONE_NEWUSER)) {
+    throw InvalidInput("rootless container requires user namespaces");
+  }
   plan.id = id;
   plan.no_pivot = options.no_pivot;
   plan.no_new_keyring = options.no_new_keyring;
@@ -236,8 +241,11 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.hook_state = state_document(state, "creating", false);
 
   log_debug("create cgroups of container " + id + " in " + cgroups.process_dir());
-  cgroups.create();
+  cgroups.create(context.rootless);
   rollback.has_cgroups(cgroups);
+  state.cgroups = cgroups.dirs();
+  // Nodes are the host's there, and its owner says who opens them.
+  if (context.rootless) plan.spec.resources.devices.clear();
   cgroups.apply(plan.spec.resources);
   plan.cgroup_tasks = cgroups.open_tasks();
   plan.cgroups = cgroups.dirs();
@@ -245,8 +253,9 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   UniqueFd unified = cgroups.open_unified();
 
   plan.host_mounts = make_host_mounts(plan);
-  // Ours as well, since a pid namespace may be shared with a hostile neighbour.
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  // Ours as well, since a pid namespace may be shared with a hostile neighbour. Without rights over the host it would
+  // lock us out ourselves, and nobody in the new user namespace has rights over a process outside.
+  if (!context.rootless) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   int flags = prepare_new_namespaces(plan);
   auto start = plan.joins_user_namespace() ? spawn_in_user_namespace : spawn;
   plan.not_for_init = {created.sync.get(), lock.get()};
@@ -258,7 +267,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   // Not before: who enters the container's user namespace on the way here has no rights over what is that one's.
   if (auto owner = cgroup_owner(plan)) cgroups.give_to(*owner);
 
-  if (plan.process.oom_score_adj) set_oom_score_adj(plan.proc, created.init.pid(), *plan.process.oom_score_adj);
+  set_oom_score_adj(plan, created.init.pid());
   state.pid = created.init.pid();
   if (auto info = process_info(state.pid)) state.start_time = info->start_time;
   context.root.save(state);

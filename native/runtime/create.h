@@ -13,6 +13,8 @@ namespace gantry::runtime {
 struct Context {
   StateRoot root{""};
   SeccompCompiler seccomp;
+  /// We may lack rights over the host: cgroups that cannot be made are done without.
+  bool rootless = false;
 };
 
 struct CreateOptions {

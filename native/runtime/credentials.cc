@@ -201,10 +201,15 @@ void change_user(const Plan& plan) {
   change_directory(process.cwd, false);
 }
 
-void set_oom_score_adj(const ProcHandle& proc, pid_t pid, int value) {
+void set_oom_score_adj(const Plan& plan, pid_t pid) {
+  if (!plan.process.oom_score_adj) return;
   std::string path = std::to_string(pid) + "/oom_score_adj";
-  if (std::strtol(proc.read(path).c_str(), nullptr, 10) == value) return;
-  proc.write(path, std::to_string(value));
+  try {
+    if (std::strtol(plan.proc.read(path).c_str(), nullptr, 10) == *plan.process.oom_score_adj) return;
+    plan.proc.write(path, std::to_string(*plan.process.oom_score_adj));
+  } catch (const SysError& e) {
+    if (!plan.rootless || (e.err() != EACCES && e.err() != EPERM)) throw;
+  }
 }
 
 }  // namespace gantry::runtime

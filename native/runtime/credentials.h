@@ -24,7 +24,8 @@ void check_labels(const Process& process);
 void own_standard_streams(uid_t uid);
 /// Groups, user, working directory and capabilities.
 void change_user(const Plan& plan);
-/// Of another process, unless it has that value already: lowering it takes a capability that we may lack.
-void set_oom_score_adj(const ProcHandle& proc, pid_t pid, int value);
+/// The process's oom_score_adj, from outside, unless it has that value already: lowering it takes a capability that we
+/// may lack, which is forgiven where we lack all rights.
+void set_oom_score_adj(const Plan& plan, pid_t pid);
 
 }  // namespace gantry::runtime

@@ -115,7 +115,8 @@ int exec_command(const Context& context, const CommandLine& line) {
   UniqueFd unified = cgroups.open_unified();
 
   set_affinity(plan.process.affinity_initial);
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  plan.rootless = context.rootless;
+  if (!plan.rootless) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   UniqueFd init = open_init(state);
   if (!init) throw InvalidInput("cannot exec in a stopped container");
   prepare_namespaces_of(plan, state.pid);
@@ -131,6 +132,9 @@ int exec_command(const Context& context, const CommandLine& line) {
   plan.not_for_init = {ours.get(), init.get()};
   if (unified) plan.not_for_init.push_back(unified.get());
   Child child;
+  // With rights over the host the other namespaces are joined by init itself; without, the user namespace has to give
+  // them first.
+  auto spawn = plan.rootless && plan.joins_user_namespace() ? spawn_in_user_namespace : runtime::spawn;
   try {
     child = spawn(plan, 0, unified.get(), exec_init);
   } catch (const SysError& e) {
@@ -141,7 +145,7 @@ int exec_command(const Context& context, const CommandLine& line) {
     child = spawn(plan, 0, inner.get(), exec_init);
   }
   plan.sync.close();
-  if (plan.process.oom_score_adj) set_oom_score_adj(plan.proc, child.pid(), *plan.process.oom_score_adj);
+  set_oom_score_adj(plan, child.pid());
   Answers answers;
   answers.listener = [&](UniqueFd listener) {
     send_listener(plan, std::move(listener), child.pid(), state_document(state, status_name(status), false));

@@ -34,10 +34,18 @@ namespace {
 // CLOSE_RANGE_CLOEXEC; its header clashes with glibc 2.36.
 constexpr unsigned kCloseRangeCloexec = 4;
 
-/// Before anything of the container can see this process: no ptrace, no /proc/PID/fd for its root user.
-void become_unreadable(Plan& plan) {
-  for (int fd : plan.not_for_init) ::close(fd);
+/// In a user namespace of its own nobody is but its ancestors, who must be able to write its maps; until then the files
+/// of a process that is not dumpable are closed to those of them that are not root.
+enum class Dumpable { kNever, kUntilMapped };
+
+void forbid_tracing() {
   if constexpr (!kNaive) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+/// Before anything of the container can see this process: no ptrace, no /proc/PID/fd for its root user.
+void become_unreadable(Plan& plan, Dumpable dumpable) {
+  for (int fd : plan.not_for_init) ::close(fd);
+  if (dumpable == Dumpable::kNever) forbid_tracing();
   ::prctl(PR_SET_NAME, kInitName, 0, 0, 0);
 }
 
@@ -52,8 +60,6 @@ void join_cgroups(Plan& plan) {
 void become_mapped_root() {
   if (::syscall(SYS_setresgid, 0, 0, 0) != 0 && errno != EINVAL) throw_errno("become root of the user namespace");
   if (::syscall(SYS_setresuid, 0, 0, 0) != 0 && errno != EINVAL) throw_errno("become root of the user namespace");
-  // The change of ids made us readable by them again.
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 void bring_up_loopback() {
@@ -195,7 +201,7 @@ template <typename Body>
 
 void container_init(Plan& plan) {
   guarded(plan, [&] {
-    become_unreadable(plan);
+    become_unreadable(plan, plan.new_user_namespace ? Dumpable::kUntilMapped : Dumpable::kNever);
     join_cgroups(plan);
     join_namespaces(plan);
     if (plan.new_user_namespace) {
@@ -203,6 +209,7 @@ void container_init(Plan& plan) {
       become_mapped_root();
     }
     make_late_namespaces(plan);
+    forbid_tracing();
     if (!kNaive && ::setsid() < 0) throw_errno("setsid");
     if (plan.new_network_namespace) bring_up_loopback();
 
@@ -231,10 +238,14 @@ void container_init(Plan& plan) {
 
 void exec_init(Plan& plan) {
   guarded(plan, [&] {
-    become_unreadable(plan);
+    become_unreadable(plan, Dumpable::kNever);
     join_cgroups(plan);
     join_namespaces(plan);
-    if (plan.new_user_namespace) become_mapped_root();
+    if (plan.new_user_namespace) {
+      become_mapped_root();
+      // The change of ids made us readable by them again.
+      forbid_tracing();
+    }
     if (!kNaive && ::setsid() < 0) throw_errno("setsid");
     if (plan.root && (::fchdir(plan.root.get()) != 0 || ::chroot(".") != 0)) throw_errno("chroot", plan.rootfs);
     UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <sstream>
 
 #include "commands.h"
 #include "errno_text.h"
@@ -44,13 +43,16 @@ std::string padded(std::string text, std::size_t width) {
   return text + "   ";
 }
 
+/// A word of a line of columns; empty when there are not so many.
 std::string word_at(const std::string& row, std::size_t index) {
-  std::istringstream words(row);
-  std::string word;
-  for (std::size_t i = 0; i <= index; ++i) {
-    if (!(words >> word)) return "";
+  std::size_t at = 0;
+  for (std::size_t i = 0;; ++i) {
+    at = row.find_first_not_of(" \t", at);
+    if (at == std::string::npos) return "";
+    auto end = std::min(row.find_first_of(" \t", at), row.size());
+    if (i == index) return row.substr(at, end - at);
+    at = end;
   }
-  return word;
 }
 
 std::optional<std::size_t> column_of(const std::string& header, const std::string& name) {

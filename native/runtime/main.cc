@@ -8,6 +8,7 @@
 #include "gantry/error.h"
 #include "log.h"
 #include "naive.h"
+#include "namespaces.h"
 #include "self_exe.h"
 
 namespace gantry::runtime {
@@ -166,9 +167,8 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
     }
     throw UsageError("no command " + name);
   }
-  if (std::string rootless = global.value("rootless"); rootless == "true") {
-    throw InvalidInput("rootless containers are not implemented");
-  } else if (!rootless.empty() && rootless != "auto" && rootless != "false") {
+  std::string rootless = global.value("rootless");
+  if (!rootless.empty() && rootless != "true" && rootless != "auto" && rootless != "false") {
     throw UsageError("invalid value \"" + rootless + "\" for flag --rootless: true, false or auto");
   }
   if (global.has("systemd-cgroup")) throw InvalidInput("the systemd cgroup driver is not implemented");
@@ -188,6 +188,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
       root = std::string(cwd) + "/" + root;
     }
     context.root = StateRoot(root);
+    context.rootless = rootless == "true" || (rootless != "false" && (::geteuid() != 0 || in_user_namespace()));
     context.seccomp.cache = global.value("seccomp-cache");
     if (context.seccomp.cache.empty()) context.seccomp.cache = root + "/.seccomp";
     context.seccomp.program = sibling_program("gantry-seccomp");
