@@ -351,6 +351,34 @@ inOwnNamespace(import.meta.url, () => {
     expect(engine.database.all('SELECT * FROM network_sandbox')).toEqual([]);
   }, 120_000);
 
+  it('five hundred connections and disconnections of running containers leave nothing', async () => {
+    await engine.network('dual', { enableIpv6: true, ipam: { subnet: '10.213.25.0/24' } });
+    const ids = await Promise.all([0, 1, 2, 3].map(() => engine.open()));
+    for (const id of ids) await engine.join('one', id);
+    // A bridge has its link-local address from its first port on.
+    const first = await engine.run('dual');
+    await eventually(async () => (await kernelState()).includes('route fe80::/64'), 'the bridge has its link-local address');
+    await engine.stop(first.id);
+    const before = await kernelState();
+    const inSandbox = async (id: string): Promise<string> =>
+      inside(engine.path(id), 'sh', '-c', 'ip addr | grep -v valid_lft; ip route; ip -6 route');
+    const sandboxes = await Promise.all(ids.map(inSandbox));
+    await Promise.all(
+      ids.map(async (id, lane) => {
+        for (let round = 0; round < 125; round++) {
+          await engine.join('dual', id, { ports: round % 5 === 0 ? [tcpPort(80, 18650 + lane)] : [], gatewayPriority: round % 2 });
+          await engine.service.leave('dual', id);
+        }
+      }),
+    );
+    await eventually(async () => (await kernelState()) === before, 'the kernel is as before');
+    await eventually(async () => (await Promise.all(ids.map(inSandbox))).join() === sandboxes.join(), 'the sandboxes are as before');
+    expect(await ask(engine.path(ids[0] ?? ''), `${ids[1]?.slice(0, 12)}`)).toMatch(/^10\.213\.20\./);
+    expect(Object.keys((await engine.service.inspect('dual')).containers)).toEqual([]);
+    for (const id of ids) await engine.stop(id);
+    await engine.service.remove('dual');
+  }, 120_000);
+
   it('the end of all networks is the state of the beginning', async () => {
     const second = new NetworkEngine({ instance: 'nett0002', bridge: 'gnett1', bip: '10.213.100.1/24' });
     const before = await kernelState();

@@ -1,9 +1,12 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { decode, encode } from 'dns-packet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NetworkEngine } from './engine.js';
 import { inOwnNamespace } from './namespace.js';
-import { ask, eventually } from './probe.js';
+import { ask, eventually, inside } from './probe.js';
 
 /** Processes whose name server serves the engine. */
 function nameServers(engine: NetworkEngine): number[] {
@@ -82,6 +85,68 @@ inOwnNamespace(import.meta.url, () => {
       expect(await ask(client.path, 'ok')).toBe(odd.address);
       expect(await ask(client.path, 'www')).toBe(web.address);
       await engine.stop(odd.id);
+    });
+
+    it('of many addresses come whole, by TCP where a datagram is too small, and in turn', async () => {
+      const crowd = await Promise.all(Array.from({ length: 40 }, () => engine.run('one', { aliases: ['crowd'] })));
+      const answer = (await ask(client.path, 'crowd')).split(',');
+      expect(answer.toSorted()).toEqual(crowd.map(({ address }) => address).toSorted());
+      for (const { id } of crowd) await engine.stop(id);
+      expect(await ask(client.path, 'crowd')).toBe('ENOTFOUND');
+    });
+
+    it('start with another address each time', async () => {
+      const twins = await Promise.all([0, 1].map(() => engine.run('one', { aliases: ['twin'] })));
+      const script = `const r = new (require('node:dns').Resolver)(); r.setServers(['127.0.0.11']);
+        r.resolve4('twin', (_, a) => r.resolve4('twin', (_, b) => console.log(a[0] === b[0] ? 'same' : 'other')));`;
+      expect((await inside(client.path, process.execPath, '-e', script)).trim()).toBe('other');
+      for (const { id } of twins) await engine.stop(id);
+    });
+
+    it('of strangers are asked of the next server when one is away', async () => {
+      const upstream = createSocket('udp4');
+      upstream.on('message', (message, from) => {
+        const { id, questions = [] } = decode(message);
+        const answers = [{ type: 'A' as const, name: questions[0]?.name ?? '', ttl: 60, data: '192.0.2.7' }];
+        upstream.send(
+          encode({ type: 'response', ...(id !== undefined && { id }), flags: 0x0180, questions, answers }),
+          from.port,
+          from.address,
+        );
+      });
+      upstream.bind(53, '127.0.0.53');
+      await once(upstream, 'listening');
+      const id = await engine.open('private', ['127.0.0.54', '127.0.0.53']);
+      await engine.join('one', id);
+      expect(await ask(engine.path(id), 'far.example.org')).toBe('192.0.2.7');
+      upstream.close();
+      expect(await ask(engine.path(id), 'gone.example.org')).toMatch(/ESERVFAIL|ECONNREFUSED/);
+      await engine.stop(id);
+    });
+
+    it('are answered after any bytes', async () => {
+      const before = nameServers(engine);
+      const script = `const { randomBytes } = require('node:crypto'); const net = require('node:net');
+        const socket = require('node:dgram').createSocket('udp4');
+        const good = Buffer.from('123401000001000000000000037777770000010001', 'hex');
+        socket.connect(53, '127.0.0.11', () => {
+          let left = 5000;
+          const next = () => {
+            if (left-- === 0) return done();
+            const message = Math.random() < 0.5 ? randomBytes(Math.floor(Math.random() * 600)) : Buffer.from(good);
+            for (let i = 0; i < 4; i++) if (message.length > 0) message[Math.floor(Math.random() * message.length)] = Math.floor(Math.random() * 256);
+            socket.send(message, next);
+          };
+          next();
+        });
+        socket.on('error', () => undefined);
+        const done = () => {
+          const one = net.connect(53, '127.0.0.11', () => { one.write(randomBytes(70000)); setTimeout(() => process.exit(0), 200); });
+          one.on('error', () => undefined);
+        };`;
+      await inside(client.path, process.execPath, '-e', script);
+      expect(nameServers(engine)).toEqual(before);
+      expect(await ask(client.path, 'www')).toBe(web.address);
     });
 
     it('need no process when no sandbox is left', async () => {

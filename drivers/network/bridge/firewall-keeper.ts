@@ -66,7 +66,10 @@ export class FirewallKeeper {
   async change(change: Change): Promise<void> {
     await this.inTurn(async () => {
       const commands = families.flatMap((family): NftCommand[] => {
-        const { remove = {}, add = {} } = change[family] ?? {};
+        if (!change[family]) return [];
+        // The last network that needed it is gone.
+        if (!this.wanted(family)) return [{ op: 'delete-table', table: this.name, family }];
+        const { remove = {}, add = {} } = change[family];
         return [
           ...setsOf(family, remove).map((set): NftCommand => ({ op: 'delete-elements', table: this.name, family, set })),
           ...setsOf(family, add).map((set): NftCommand => ({ op: 'add-elements', table: this.name, family, set })),
