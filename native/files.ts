@@ -18,6 +18,7 @@ interface FileCalls {
   unpack(target: string, fd: number, whiteouts: string, ...limits: Limits): Promise<AppliedLayer>;
   ingest(fd: number, path: string, limit: number | undefined, tee: number): Promise<IngestResult>;
   hashUncompressed(fd: number): Promise<IngestResult>;
+  decompress(from: number, to: number): Promise<void>;
   compress(from: number, to: number, compression: Compression): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
   packUpper(upper: string, lowers: readonly string[], fd: number, userXattr: boolean): Promise<IngestResult>;
   packDiff(tree: string, parent: string | undefined, fd: number, byContent: boolean): Promise<IngestResult>;
@@ -66,6 +67,7 @@ export const files: HostFiles = {
   unpack: ({ target, fd, whiteouts, limits }) => blamed(calls.unpack(target, fd, whiteouts, ...limitsOf(limits))),
   ingest: ({ fd, path, limit, tee = -1 }) => blamed(calls.ingest(fd, path, limit, tee)),
   hashUncompressed: (fd) => blamed(calls.hashUncompressed(fd)),
+  decompress: ({ from, to }) => blamed(calls.decompress(from, to)),
   compress: ({ from, to, compression }) => blamed(calls.compress(from, to, compression)),
 
   packUpper: ({ upper, lowers, fd, userXattr = false }) => blamed(calls.packUpper(upper, lowers, fd, userXattr)),

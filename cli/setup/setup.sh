@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 
 # What every build needs; a driver's own packages are in its build.json.
-build_packages="build-essential cmake ninja-build pkg-config libmnl-dev libisal-dev libzstd-dev libssl-dev musl-tools libatomic1 procps"
+build_packages="build-essential cmake ninja-build pkg-config libmnl-dev libisal-dev libzstd-dev libbz2-dev liblzma-dev libssl-dev musl-tools libatomic1 procps"
 # There may be no Node yet: the set, and what its drivers need, are plain enough for sed.
 for driver in $(sed -n 's/.*"\([a-z]*\/[a-z0-9-]*\)".*/\1/p' "${GANTRY_DRIVERS:-drivers/set.json}"); do
   [ ! -f "drivers/$driver/build.json" ] ||

@@ -78,6 +78,8 @@ export interface HostFiles {
   ingest(options: { fd: number; path: string; limit?: number; tee?: number }): Promise<IngestResult>;
   /** Digest and size of what `fd` gives after decompression; nothing is written. */
   hashUncompressed(fd: number): Promise<IngestResult>;
+  /** Writes what `from` holds after decompression (gzip, zstd, bzip2, xz, or none) into `to`. Both stay open. */
+  decompress(options: { from: number; to: number }): Promise<void>;
   /** Compresses `from` into `to`, hashing both sides. Descriptors stay open. */
   compress(options: {
     from: number;

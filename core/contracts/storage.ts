@@ -16,7 +16,7 @@ export interface CreateSnapshot {
 /** A layer archive to apply: an open descriptor positioned at its first byte, read to its end. A file, pipe or socket. The caller keeps and closes it. */
 export interface LayerInput {
   readonly fd: number;
-  /** Compression is found from the first bytes: gzip, zstd or none. */
+  /** Compression is found from the first bytes: gzip, zstd, bzip2, xz or none. */
 }
 
 export interface AppliedLayer {

@@ -1,24 +1,25 @@
 import { open } from 'node:fs/promises';
-import { invalid } from '../contracts/errors.js';
 import type { Compression } from '../contracts/host-files.js';
 import { mediaTypes } from '../content/media-types.js';
 
-const MAGIC: readonly (readonly [string, Compression | 'bzip2' | 'xz'])[] = [
+/** Two more than the engine writes. */
+export type FoundCompression = Compression | 'bzip2' | 'xz';
+
+const MAGIC: readonly (readonly [string, FoundCompression])[] = [
   ['1f8b', 'gzip'],
   ['28b52ffd', 'zstd'],
   ['425a68', 'bzip2'],
   ['fd377a585a00', 'xz'],
 ];
 
-/** What the first bytes of a file or stream say of it. Compressions that are known and not read are refused by name. */
-export function sniffCompression(head: Uint8Array): Compression {
+/** What the first bytes of a file or stream say of it. */
+export function sniffCompression(head: Uint8Array): FoundCompression {
   const hex = Buffer.from(head.subarray(0, 6)).toString('hex');
-  const found = MAGIC.find(([magic]) => hex.startsWith(magic))?.[1] ?? 'none';
-  if (found === 'bzip2' || found === 'xz') throw invalid(`${found} compression is not supported: use gzip, zstd or none`);
-  return found;
+  return MAGIC.find(([magic]) => hex.startsWith(magic))?.[1] ?? 'none';
 }
 
-async function compressionOf(path: string): Promise<Compression> {
+/** What the first bytes of a blob say of it. */
+export async function compressionOf(path: string): Promise<FoundCompression> {
   const file = await open(path);
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(6), 0, 6, 0);
@@ -28,7 +29,9 @@ async function compressionOf(path: string): Promise<Compression> {
   }
 }
 
-/** What a layer's blob is, by its first bytes. */
+/** The media type of a layer's blob, by its first bytes. One whose compression has no type must have been stored without it. */
 export async function layerTypeOf(path: string): Promise<string> {
-  return { none: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd }[await compressionOf(path)];
+  const compression = await compressionOf(path);
+  if (compression === 'bzip2' || compression === 'xz') throw new Error(`a blob with ${compression} has no media type: ${path}`);
+  return { none: mediaTypes.ociLayer, gzip: mediaTypes.ociLayerGzip, zstd: mediaTypes.ociLayerZstd }[compression];
 }

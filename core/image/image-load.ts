@@ -13,6 +13,7 @@ import { familiarForm, fullForm, parseReference, tagged, type Reference } from '
 import type { ProgressSink } from '../distribution/progress.js';
 import type { Layers } from '../layer/layers.js';
 import { layerTypeOf, sniffCompression } from './blob-compression.js';
+import { decompressedStream, describable } from './decompressed.js';
 import type { StoredLayer } from './image-store.js';
 import type { ImageRegistrar } from './registrar.js';
 import { readTar, type TarEntry } from './tar-reader.js';
@@ -96,7 +97,7 @@ export class ImageLoad {
 
   private async store(source: Readable, owner: string): Promise<Archive> {
     const archive: Archive = { blobs: new Map(), links: new Map(), documents: new Map() };
-    for await (const entry of readTar(plain(source), limits.archiveEntries)) await this.take(entry, archive, owner);
+    for await (const entry of readTar(plain(this.host, source), limits.archiveEntries)) await this.take(entry, archive, owner);
     return archive;
   }
 
@@ -133,7 +134,7 @@ export class ImageLoad {
 
   /** `manifest.json` says which images there are, when it is there; `index.json` says it otherwise, and with which manifests they came. */
   private async find(archive: Archive, owner: string): Promise<LoadedImage[]> {
-    const fromIndex = await this.fromIndex(archive);
+    const fromIndex = await this.fromIndex(archive, owner);
     const legacy = archive.documents.get('manifest.json');
     if (!legacy) return fromIndex;
     const entries = parseJson(legacy, 'manifest.json');
@@ -151,7 +152,7 @@ export class ImageLoad {
       const same = fromIndex.find(
         (image) => image.id === config.digest && image.layers.every((layer, index) => layer.blob === blobs[index]?.digest),
       );
-      const layers = same?.layers ?? (await Promise.all(blobs.map(async (blob, index) => this.layer(blob, diffIds[index]))));
+      const layers = same?.layers ?? (await Promise.all(blobs.map(async (blob, index) => this.layer(blob, diffIds[index], owner))));
       const references = (entry.strings('RepoTags') ?? []).map((name) => named(name));
       images.push({ id: config.digest, layers, manifest: same?.manifest, references });
     }
@@ -163,7 +164,7 @@ export class ImageLoad {
     return images;
   }
 
-  private async fromIndex(archive: Archive): Promise<LoadedImage[]> {
+  private async fromIndex(archive: Archive, owner: string): Promise<LoadedImage[]> {
     const document = archive.documents.get('index.json');
     if (!document) return [];
     const index = parseManifest(document, '');
@@ -176,7 +177,7 @@ export class ImageLoad {
       const config = await this.content.read(this.blob(archive, manifest.config.digest).digest, limits.configBytes);
       const { diffIds } = parseRootFs(config, manifest.layers.length);
       const layers = await Promise.all(
-        manifest.layers.map(async (layer, at) => this.layer(this.blob(archive, layer.digest), diffIds[at], layer.mediaType)),
+        manifest.layers.map(async (layer, at) => this.layer(this.blob(archive, layer.digest), diffIds[at], owner, layer.mediaType)),
       );
       const image = images.get(manifest.config.digest) ?? { id: manifest.config.digest, layers, manifest: described, references: [] };
       const name = nameOf(entry.annotations);
@@ -223,13 +224,20 @@ export class ImageLoad {
   }
 
   /** The diff ID is what the configuration says; unpacking compares it. */
-  private async layer(blob: { digest: Digest; size: number }, diffId: Digest | undefined, type?: string): Promise<StoredLayer> {
+  private async layer(
+    blob: { digest: Digest; size: number },
+    diffId: Digest | undefined,
+    owner: string,
+    type?: string,
+  ): Promise<StoredLayer> {
     if (diffId === undefined) throw invalid('the image has a layer without a diff ID');
+    // What a manifest names is kept as it is.
+    const { digest, size } = type === undefined ? await describable(this.host, this.content, blob, owner) : blob;
     return {
       diffId: parseDigest(diffId),
-      blob: blob.digest,
-      size: blob.size,
-      mediaType: type ?? (await layerTypeOf(await this.content.path(blob.digest))),
+      blob: digest,
+      size,
+      mediaType: type ?? (await layerTypeOf(await this.content.path(digest))),
     };
   }
 }
@@ -254,7 +262,7 @@ function nameOf(annotations: Readonly<Record<string, string>>): Reference | unde
 }
 
 /** Inflates what is compressed. */
-async function* plain(source: Readable): AsyncGenerator<Buffer> {
+async function* plain(host: Host, source: Readable): AsyncGenerator<Buffer> {
   const iterator = (source as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   let head = Buffer.alloc(0);
   while (head.length < 6) {
@@ -277,6 +285,7 @@ async function* plain(source: Readable): AsyncGenerator<Buffer> {
   if (head.length === 0) throw invalid('the archive is empty');
   const compression = sniffCompression(head);
   if (compression === 'none') return yield* whole;
+  if (compression === 'bzip2' || compression === 'xz') return yield* decompressedStream(host, whole);
   const inflate = compression === 'gzip' ? createGunzip() : createZstdDecompress();
   const reader = Readable.from(whole);
   reader.once('error', (error) => inflate.destroy(error));

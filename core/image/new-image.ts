@@ -13,6 +13,7 @@ import { familiarForm, fullForm, parseReference, tagged, withTagOrDigest, type R
 import type { Layers } from '../layer/layers.js';
 import { layerTypeOf } from './blob-compression.js';
 import { applyChanges } from './config-changes.js';
+import { describable } from './decompressed.js';
 import { emptyProcessConfig, serializeImageConfig, type ImageConfig } from './image-config.js';
 import type { StoredLayer } from './image-store.js';
 import type { HistoryEntry, Image } from './images.js';
@@ -119,11 +120,12 @@ export class ImageMaker {
     return digest === EMPTY_ARCHIVE ? undefined : { diffId: digest, blob: digest, size, mediaType: mediaTypes.ociLayer };
   }
 
-  /** A user's archive is kept as it came, compressed or not. */
+  /** A user's archive is kept as it came, compressed or not, if there is a word for it. */
   private async foreignLayer(archive: Readable, owner: string): Promise<StoredLayer> {
     const { digest, size } = await ingestStream(this.host, this.content, archive, { owner }, limits.layerBytes);
     if (size === 0) throw invalid('the archive is empty');
-    return describeBlob(this.host, this.content, digest, size);
+    const known = await describable(this.host, this.content, { digest, size }, owner);
+    return describeBlob(this.host, this.content, known.digest, known.size);
   }
 }
 

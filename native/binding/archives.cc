@@ -102,6 +102,13 @@ Napi::Value js_hash_uncompressed(const Napi::CallbackInfo& info) {
       info.Env(), [fd = Arguments(info).fd()] { return hash_uncompressed(fd); }, digested_value);
 }
 
+Napi::Value js_decompress(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  int from = args.fd();
+  int to = args.fd();
+  return run_off_thread(info.Env(), [=] { decompress(from, to); });
+}
+
 Napi::Value js_compress(const Napi::CallbackInfo& info) {
   Arguments args(info);
   int from = args.fd();
@@ -203,6 +210,7 @@ void init_archives(Napi::Env env, Napi::Object exports) {
   add("unpackInto", js_unpack_into);
   add("ingest", js_ingest);
   add("hashUncompressed", js_hash_uncompressed);
+  add("decompress", js_decompress);
   add("compress", js_compress);
   add("packUpper", js_pack_upper);
   add("packDiff", js_pack_diff);

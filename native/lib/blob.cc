@@ -211,6 +211,13 @@ Digested hash_uncompressed(int fd) {
   return input.finish();
 }
 
+void decompress(int from, int to) {
+  FdSource raw(from, nullptr);
+  const std::unique_ptr<ByteSource> source = decompressed(raw);
+  std::vector<uint8_t> bytes(kChunk);
+  while (size_t count = source->read(bytes.data(), bytes.size())) write_all(to, bytes.data(), count);
+}
+
 Compressed compress(int from, int to, Compression compression) {
   FdSource source(from, nullptr);
   Sink sink{to, Sha256()};

@@ -20,6 +20,9 @@ void widen_pipe(int fd) noexcept;
 /// Digest and size of what `fd` holds after decompression.
 Digested hash_uncompressed(int fd);
 
+/// Writes into `to` what `from` holds after decompression.
+void decompress(int from, int to);
+
 enum class Compression { none, gzip, zstd };
 
 struct Compressed {

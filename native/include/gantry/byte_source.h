@@ -50,7 +50,8 @@ class FdSource : public ByteSource {
 };
 
 /// What `source` holds after decompression: gzip (of several members too), zstd (of several frames, windows up to
-/// 128 MiB) or the bytes as they are, told from the first ones. `source` outlives it.
+/// 128 MiB), bzip2 and xz (of several streams; xz with up to 128 MiB of memory) or the bytes as they are, told from the
+/// first ones. `source` outlives it.
 std::unique_ptr<ByteSource> decompressed(ByteSource& source);
 
 }  // namespace gantry
