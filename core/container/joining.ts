@@ -79,6 +79,7 @@ export async function joinNetwork(
     links: [...request.links, ...legacyLinks],
     ipv4Address: request.ipv4Address,
     ipv6Address: request.ipv6Address,
+    linkLocalAddresses: request.linkLocalIps,
     macAddress: request.macAddress,
     driverOptions: request.driverOptions,
     gatewayPriority: request.gatewayPriority,

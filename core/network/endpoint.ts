@@ -17,9 +17,17 @@ export function checkJoin(network: Network, request: JoinRequest): void {
     throw new EngineError('forbidden', `network ${network.name} is a configuration-only network and cannot be connected to`);
   checkAddress(network, request.ipv4Address, false);
   checkAddress(network, request.ipv6Address, true);
+  for (const address of request.linkLocalAddresses) linkLocalCidr(address);
   if (request.aliases.length > 0 && !isUserDefined(network))
     throw invalid('network-scoped alias is supported only for containers in user defined networks');
   if (request.macAddress && !isUnicastMac(request.macAddress)) throw invalid(`invalid MAC address: ${request.macAddress.slice(0, 64)}`);
+}
+
+/** With the prefix length of its block. */
+function linkLocalCidr(address: string): string {
+  if (isIPv4(address) && address.startsWith('169.254.')) return `${address}/16`;
+  if (isIPv6(address) && /^fe[89ab][0-9a-f]:/i.test(address)) return `${address}/64`;
+  throw invalid(`invalid link-local address: ${address.slice(0, 64)}`);
 }
 
 function checkAddress(network: Network, address: string, v6: boolean): void {
@@ -105,6 +113,7 @@ export async function configureLink(
   sandbox: Sandbox,
   info: JoinInfo,
   { state, interfaceName }: { state: EndpointState; interfaceName: string },
+  linkLocalAddresses: readonly string[],
   defaultRoutes: readonly NetStep[],
 ): Promise<void> {
   const { link } = info;
@@ -122,7 +131,7 @@ export async function configureLink(
     await net.configure(sandbox.path, [
       { op: 'set-link', name: link.srcName, rename: interfaceName },
       ...sysctlSteps(state.driverOptions, interfaceName),
-      ...(state.globalIpv6Address ? ipv6Steps(interfaceName) : []),
+      ...(state.globalIpv6Address || linkLocalAddresses.some(isIPv6) ? ipv6Steps(interfaceName) : []),
       { op: 'set-link', name: interfaceName, up: true },
       ...(state.ipAddress
         ? [{ op: 'add-address', link: interfaceName, address: `${state.ipAddress}/${state.ipPrefixLength}` } as const]
@@ -130,6 +139,7 @@ export async function configureLink(
       ...(state.globalIpv6Address
         ? [{ op: 'add-address', link: interfaceName, address: `${state.globalIpv6Address}/${state.globalIpv6PrefixLength}` } as const]
         : []),
+      ...linkLocalAddresses.map((address): NetStep => ({ op: 'add-address', link: interfaceName, address: linkLocalCidr(address) })),
       ...info.routes.map(({ destination, nextHop }): NetStep => ({
         op: 'add-route',
         destination,

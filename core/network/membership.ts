@@ -78,7 +78,14 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
     undo.push('forget the names', () => forgetNames(room, sandbox, endpointId));
     undo.push('put the default route back', () => room.host.net.configure(sandbox.path, sandbox.defaultRoutes()));
     undo.push('drop the endpoint', () => sandbox.drop(endpointId));
-    await configureLink(room.host.net, sandbox, info, endpoint, carriesRoute(sandbox, endpointId) ? sandbox.defaultRoutes() : []);
+    await configureLink(
+      room.host.net,
+      sandbox,
+      info,
+      endpoint,
+      request.linkLocalAddresses,
+      carriesRoute(sandbox, endpointId) ? sandbox.defaultRoutes() : [],
+    );
     failpoint('network.join.configured');
     endpoint = await publish(room, open, network, sandbox, endpoint, request);
     room.store.saveEndpoint(endpoint, undefined);

@@ -97,6 +97,8 @@ export interface JoinRequest {
   readonly links: readonly string[];
   readonly ipv4Address: string;
   readonly ipv6Address: string;
+  /** More addresses of the link, from 169.254.0.0/16 and fe80::/10; nobody leases them. */
+  readonly linkLocalAddresses: readonly string[];
   readonly macAddress: string;
   readonly driverOptions: Readonly<Record<string, string>>;
   readonly gatewayPriority: number;

@@ -119,6 +119,7 @@ export class NetworkEngine {
       links: [],
       ipv4Address: '',
       ipv6Address: '',
+      linkLocalAddresses: [],
       macAddress: '',
       driverOptions: {},
       gatewayPriority: 0,

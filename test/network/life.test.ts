@@ -143,6 +143,17 @@ inOwnNamespace(import.meta.url, () => {
       await engine.stop(other);
     });
 
+    it('may have link-local addresses beside its own', async () => {
+      const id = await engine.open();
+      await engine.join('one', id, { linkLocalAddresses: ['169.254.7.7', 'fe80::77'] });
+      const [eth0] = (await host.net.links(engine.path(id))).filter(({ name }) => name === 'eth0');
+      expect(eth0?.addresses).toEqual(expect.arrayContaining(['169.254.7.7/16', 'fe80::77/64']));
+      const other = await engine.open();
+      await expect(engine.join('one', other, { linkLocalAddresses: ['10.0.0.1'] })).rejects.toMatchObject({ kind: 'invalid-parameter' });
+      await engine.stop(id);
+      await engine.stop(other);
+    });
+
     it('has a link for each network and its default route by the highest priority', async () => {
       const id = await engine.open();
       const path = engine.path(id);
