@@ -40,6 +40,7 @@ import type { ContainerRoom } from './room.js';
 import { checkStartable, startContainer } from './start.js';
 import { sample } from './stats.js';
 import { signalContainer, stopContainer } from './stop.js';
+import { mountsImage } from './image-mounts.js';
 import { examineStrays } from './strays.js';
 import { attach } from './streams.js';
 import { Supervision } from './supervision.js';
@@ -88,7 +89,7 @@ export class ContainerService implements Containers {
   usersOf(imageId: Digest): { id: string; running: boolean } | undefined {
     let found: { id: string; running: boolean } | undefined;
     for (const container of this.room.store.list()) {
-      if (container.imageId !== imageId) continue;
+      if (container.imageId !== imageId && !mountsImage(container, imageId)) continue;
       const running = isRunning(container.state.status);
       if (running) return { id: container.id, running };
       found ??= { id: container.id, running };

@@ -9,6 +9,7 @@ import { failpoint } from '../state/failpoint.js';
 import { UndoStack } from '../state/undo.js';
 import type { ContainerConfig, Container, EndpointRequest, HostConfig, MountPoint } from './container.js';
 import type { CreateContainer } from './containers.js';
+import { prepareImageMount } from './image-mounts.js';
 import { commandOf, mergeConfig } from './merge.js';
 import {
   type MountDraft,
@@ -56,7 +57,7 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
   undo.push('give the name back', release);
   try {
     failpoint('container.create.1');
-    const mounts = await makeVolumes(room, id, drafts, undo);
+    const mounts = await holdMounts(room, id, drafts, storage.driver, undo);
     failpoint('container.create.2');
     undo.push('remove the writable layer', () => room.layers.removeWritable(id));
     await room.layers.createWritable(
@@ -297,12 +298,18 @@ async function checkBindSources(room: ContainerRoom, drafts: readonly MountDraft
   }
 }
 
-/** Volumes that do not exist yet are made; all are held by the container from here on. */
-async function makeVolumes(room: ContainerRoom, id: string, drafts: readonly MountDraft[], undo: UndoStack): Promise<MountPoint[]> {
+/** Volumes that do not exist yet are made; all of them, and images, are held by the container from here on. */
+async function holdMounts(
+  room: ContainerRoom,
+  id: string,
+  drafts: readonly MountDraft[],
+  driver: string,
+  undo: UndoStack,
+): Promise<MountPoint[]> {
   const points: MountPoint[] = [];
   for (const { point, volume } of drafts) {
     if (point.type !== 'volume') {
-      points.push(point);
+      points.push(point.type === 'image' ? await prepareImageMount(room, id, point, driver, undo) : point);
       continue;
     }
     if (volume) {

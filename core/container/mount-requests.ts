@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { invalid, notImplemented } from '../contracts/errors.js';
+import { invalid } from '../contracts/errors.js';
 import type { HostConfig, MountPoint, MountRequest } from './container.js';
 
 /** A mount as asked for, before its volume exists. */
@@ -140,12 +140,16 @@ export function parseMount(mount: MountRequest, volumeDriver: string): MountDraf
       if (mount.source === '') refuse('field Source must not be empty');
       if (mount.volume) refuse('field VolumeOptions must not be specified');
       if (mount.tmpfs) refuse('field TmpfsOptions must not be specified');
+      if (mount.image) refuse('field ImageOptions must not be specified');
       if (!mount.source.startsWith('/')) refuse(`invalid mount path: '${mount.source}' mount path must be absolute`);
       const bind = mount.bind;
       const propagation = bind?.propagation ?? '';
       if (propagation !== '' && !PROPAGATION.test(propagation)) refuse(`invalid propagation mode: ${propagation}`);
       if (bind?.readOnlyForceRecursive && bind.readOnlyNonRecursive) {
         refuse('ReadOnlyForceRecursive and ReadOnlyNonRecursive are mutually exclusive');
+      }
+      if (bind?.readOnlyForceRecursive && bind.nonRecursive) {
+        refuse('ReadOnlyForceRecursive and NonRecursive are mutually exclusive');
       }
       if ((bind?.readOnlyForceRecursive || bind?.readOnlyNonRecursive) && !mount.readOnly) {
         refuse('mount source must be read-only for ReadOnlyNonRecursive and ReadOnlyForceRecursive');
@@ -196,8 +200,15 @@ export function parseMount(mount: MountRequest, volumeDriver: string): MountDraf
       for (const option of options) checkTmpfsOption(option, describe);
       return { point: { ...base, tmpfsOptions: options.join(',') }, sourceMustExist: false };
     }
-    case 'image':
-      throw notImplemented('mounting an image');
+    case 'image': {
+      if (mount.source === '') refuse('field Source must not be empty');
+      if (mount.bind) refuse('field BindOptions must not be specified');
+      if (mount.volume) refuse('field VolumeOptions must not be specified');
+      if (mount.tmpfs) refuse('field TmpfsOptions must not be specified');
+      const subpath = mount.image?.subpath ?? '';
+      if (subpath !== '' && !isLocal(subpath)) refuse('subpath must be a relative path within the image');
+      return { point: { ...base, source: mount.source, readWrite: false, subpath }, sourceMustExist: false };
+    }
     default:
       throw invalid(`mount type unknown: ${String(mount.type)}`);
   }

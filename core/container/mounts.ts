@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { EngineError, invalid, messageOf } from '../contracts/errors.js';
 import type { UndoStack } from '../state/undo.js';
 import type { Container, MountPoint } from './container.js';
+import { mountImage } from './image-mounts.js';
 import { parseTmpfs } from './mount-requests.js';
 import type { ContainerRoom } from './room.js';
 import type { BoundMount } from './spec-mounts.js';
@@ -41,7 +42,7 @@ export async function bindMounts(room: ContainerRoom, container: Container, root
   const bound: BoundMount[] = [];
   for (const [index, point] of container.mounts.entries()) {
     if (point.type === 'tmpfs') continue;
-    let source = point.type === 'volume' ? await mountVolume(room, container, point, rootFd, undo) : await bindSource(room, point);
+    let source = await sourceOf(room, container, point, index, rootFd, undo);
     if (point.subpath !== '') source = await partOf(room, container, source, { name: `part-${index}`, subpath: point.subpath }, undo);
     bound.push({
       source,
@@ -53,6 +54,24 @@ export async function bindMounts(room: ContainerRoom, container: Container, root
     });
   }
   return bound;
+}
+
+async function sourceOf(
+  room: ContainerRoom,
+  container: Container,
+  point: MountPoint,
+  index: number,
+  rootFd: number,
+  undo: UndoStack,
+): Promise<string> {
+  switch (point.type) {
+    case 'volume':
+      return mountVolume(room, container, point, rootFd, undo);
+    case 'image':
+      return mountImage(room, container, point, `image-${index}`, undo);
+    default:
+      return bindSource(room, point);
+  }
 }
 
 async function mountVolume(room: ContainerRoom, container: Container, point: MountPoint, rootFd: number, undo: UndoStack): Promise<string> {

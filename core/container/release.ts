@@ -1,5 +1,6 @@
 import { isKind, messageOf } from '../contracts/errors.js';
 import type { Container } from './container.js';
+import { releaseImages } from './image-mounts.js';
 import type { ContainerRoom } from './room.js';
 
 /**
@@ -24,6 +25,7 @@ export async function releaseContainer(room: ContainerRoom, container: Container
     (async () => {
       await step('unmount', () => unmountBundle(room, id));
       await step('release the writable layer', () => room.layers.releaseWritable(id));
+      await step('release mounted images', () => releaseImages(room, container));
       const volumes = new Set(container.mounts.filter((point) => point.type === 'volume').map((point) => point.name));
       for (const name of volumes) await step('unmount a volume', () => room.volumes.unmount(name, id));
     })(),

@@ -1,6 +1,7 @@
 import { conflict, isKind, messageOf, notImplemented } from '../contracts/errors.js';
 import { failpoint } from '../state/failpoint.js';
 import type { Container } from './container.js';
+import { removeImages } from './image-mounts.js';
 import { isRunning } from './list-filters.js';
 import { logContainer } from './logs.js';
 import { releaseContainer } from './release.js';
@@ -56,6 +57,7 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
   try {
     if (!(await releaseContainer(room, container))) throw new Error('not everything that the container used could be released');
     failpoint('container.remove.2');
+    await removeImages(room, container);
     await room.layers.removeWritable(id);
     failpoint('container.remove.3');
     const log = await room.drivers.get('log', container.hostConfig.logDriver);

@@ -4,6 +4,7 @@ import type { FoundTask } from '../contracts/runtime.js';
 import { Examination } from '../state/examination.js';
 import type { Intent } from '../state/journal.js';
 import type { Container } from './container.js';
+import { layersOf } from './image-mounts.js';
 import { isRunning } from './list-filters.js';
 import { releaseContainer } from './release.js';
 import { finishRemoval } from './remove.js';
@@ -69,7 +70,7 @@ export class Restoration {
     const { room } = this;
     for (const intent of this.intents) await this.settleIntent(intent);
     const known = new Set(room.store.list().map(({ id }) => id));
-    await room.layers.settle(known);
+    await room.layers.settle(new Set(room.store.list().flatMap(layersOf)));
     await room.volumes.settle(known);
     for (const container of room.store.list()) {
       try {
@@ -137,7 +138,7 @@ export class Restoration {
     const { room } = this;
     const { id } = container;
     // Layer and volumes are counted as in use again; the drivers find their mounts already there.
-    await room.layers.acquireWritable(id);
+    for (const layer of layersOf(container)) await room.layers.acquireWritable(layer);
     for (const point of container.mounts) if (point.type === 'volume') await room.volumes.mount(point.name, id);
     const live = room.live.add(id, found.task);
     const record = room.store.update(id, ({ state }) => ({ state: { ...state, pid: found.task.pid }, execIds: [] }));

@@ -104,7 +104,11 @@ export function ociMounts(input: MountInput): OciMount[] {
 
 function bindMount(bind: BoundMount): OciMount {
   const options = [bind.nonRecursive ? 'bind' : 'rbind'];
-  if (!bind.readWrite) options.push(bind.recursiveReadOnly === 'forced' ? 'rro' : 'ro');
+  if (!bind.readWrite) {
+    options.push('ro');
+    // What is mounted below is no way around it, unless that was asked for.
+    if (!bind.nonRecursive && bind.recursiveReadOnly !== 'disabled') options.push('rro');
+  }
   options.push(bind.propagation === '' ? 'rprivate' : bind.propagation);
   return { destination: bind.destination, type: 'bind', source: bind.source, options };
 }

@@ -169,7 +169,7 @@ describe('the specification of a container', () => {
     );
     const own = spec.mounts.slice(6);
     expect(own.map(({ destination }) => destination)).toEqual(['/a', '/t', '/a/b', '/dev/shm']);
-    expect(own[0]?.options).toEqual(['rbind', 'ro', 'shared']);
+    expect(own[0]?.options).toEqual(['rbind', 'ro', 'rro', 'shared']);
     expect(own[1]?.options).toEqual(['nosuid', 'nodev', 'exec', 'size=1m']);
     expect(spec.linux.rootfsPropagation).toBe('shared');
   });

@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { inject, injectable } from 'tsyringe';
+import { layersOf } from '../container/image-mounts.js';
 import type { Containers } from '../container/containers.js';
 import type { Content } from '../content/content.js';
 import { messageOf } from '../contracts/errors.js';
@@ -39,7 +40,11 @@ export class SystemCheck implements Check {
   async run({ repair, storageOnly, deep }: CheckOptions): Promise<readonly Finding[]> {
     const examination = new Examination(repair, this.log);
     const known = async (): Promise<ReadonlySet<string>> =>
-      new Set((await this.containers.list({ all: true, limit: 0, size: false, filters: new Map() })).map(({ container }) => container.id));
+      new Set(
+        (await this.containers.list({ all: true, limit: 0, size: false, filters: new Map() })).flatMap(({ container }) =>
+          layersOf(container),
+        ),
+      );
     await this.layers.examine(examination, known);
     if (!storageOnly) await this.containers.examine(examination);
     await this.examineBlobs(examination, deep);

@@ -10,7 +10,7 @@ import type { AppliedLayer, Change, CreateSnapshot, LayerInput, StorageDriver } 
 import { Acquired } from '../acquired.js';
 import { archiveStream } from '../archive-stream.js';
 import { backingName, snapshotNames } from '../backing.js';
-import type { ProjectQuota } from '../project-quota.js';
+import type { ProjectQuota } from '../../project-quota.js';
 import { type Layout, linkName } from './layout.js';
 import type { OverlayFacts } from './probe.js';
 import { Snapshots } from './snapshots.js';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
 import { checkOptions, sizeOption } from '../options.js';
-import { ProjectQuota } from '../project-quota.js';
+import { ProjectQuota } from '../../project-quota.js';
 import { Overlay2Driver } from './driver.js';
 import { Layout } from './layout.js';
 import { overlayFacts, probeOverlay } from './probe.js';

@@ -4,7 +4,7 @@ import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Change } from '@gantry/core/contracts/storage.js';
 import { archiveStream } from '../archive-stream.js';
 import { backingName } from '../backing.js';
-import type { ProjectQuota } from '../project-quota.js';
+import type { ProjectQuota } from '../../project-quota.js';
 import type { TreeKeeper, TreePair } from '../tree-driver.js';
 
 /** Trees that are copies, file by file; blocks are shared where the file system can. */

@@ -1,6 +1,6 @@
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
 import { checkOptions, sizeOption } from '../options.js';
-import { ProjectQuota } from '../project-quota.js';
+import { ProjectQuota } from '../../project-quota.js';
 import { TreeDriver } from '../tree-driver.js';
 import { Copies } from './copies.js';
 

@@ -1,7 +1,9 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type LoopVolume, openLoopVolume } from '../../../test/fakes/loop-volume.js';
+import type { HostProjects } from '@gantry/core/contracts/host-storage.js';
 import { host } from '@gantry/native/index.js';
 import { LocalVolumeDriver } from './driver.js';
 
@@ -14,7 +16,7 @@ describe('local volumes', () => {
 
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'gantry-container-volume-'));
-    driver = new LocalVolumeDriver({ root, host });
+    driver = new LocalVolumeDriver({ root, host, instance: 'test' });
   });
   afterEach(async () => {
     for (const { target } of host.files.mountsBelow(root)) await host.files.unmount(target, true);
@@ -96,7 +98,7 @@ describe('local volumes', () => {
     await driver.mount('ram', 'c2');
     expect(mounted()).toEqual(['tmpfs']);
     // A daemon that starts anew finds the mount and does not stack another one on it.
-    const again = new LocalVolumeDriver({ root, host });
+    const again = new LocalVolumeDriver({ root, host, instance: 'test' });
     await again.mount('ram', 'c1');
     expect(mounted()).toEqual(['tmpfs']);
     await driver.unmount('ram', 'c1');
@@ -114,5 +116,78 @@ describe('local volumes', () => {
     await driver.unmount('bound', 'c1');
     await driver.remove('bound');
     expect(existsSync(join(root, 'elsewhere/file'))).toBe(true);
+  });
+});
+
+const quotaHost = isRoot ? openLoopVolume('xfs', 400) : 'needs root';
+const quotaReason = typeof quotaHost === 'string' ? quotaHost : quotaHost.projectQuota ? undefined : 'no project quota in this kernel';
+if (quotaReason !== undefined && typeof quotaHost !== 'string') quotaHost.close();
+if (quotaReason !== undefined) console.log(`skipped: local volumes with a size: ${quotaReason}`);
+
+describe.skipIf(quotaReason)('local volumes with a size', () => {
+  afterAll(() => {
+    if (typeof quotaHost !== 'string') quotaHost.close();
+  });
+
+  it('hold no more than that, until they get another, and leave no limit behind', async () => {
+    const root = join((quotaHost as LoopVolume).path, 'volumes');
+    mkdirSync(root);
+    const driver = new LocalVolumeDriver({ root, host, instance: 'test' });
+    await driver.create('v1', { size: '4m' });
+    const path = await driver.mount('v1', 'c1');
+    writeFileSync(join(path, 'fits'), Buffer.alloc(3 << 20));
+    expect(() => writeFileSync(join(path, 'big'), Buffer.alloc(3 << 20))).toThrow(/ENOSPC|EDQUOT/);
+    rmSync(join(path, 'big'));
+    expect(await driver.usage('v1')).toEqual({ size: 3 << 20, limit: 4 << 20 });
+    await driver.resize('v1', 8 << 20);
+    writeFileSync(join(path, 'big'), Buffer.alloc(3 << 20));
+    await expect(driver.resize('v1', 1 << 20)).rejects.toMatchObject({ kind: 'conflict' });
+    const project = await host.projects.of(path);
+    await driver.unmount('v1', 'c1');
+    await driver.remove('v1');
+    expect((await host.projects.usage(root, project)).limit).toBe(0);
+    await driver.create('v2', {});
+    await expect(driver.resize('v2', 1 << 20)).rejects.toMatchObject({ kind: 'invalid-parameter' });
+  });
+});
+
+describe('local volumes with a size, where the file system is one of our own', () => {
+  it('belong to a project from before their first file, with its limit, which goes with them', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'gantry-container-volume-'));
+    const limits = new Map<number, number>();
+    const folders = new Map<string, number>();
+    const inode = (path: string): string => String(statSync(path).ino);
+    const projects: HostProjects = {
+      refusal: async () => undefined,
+      assign: async (path, project) => void folders.set(inode(path), project),
+      of: async (path) => folders.get(inode(path)) ?? 0,
+      limit: async (_path, project, bytes) => void limits.set(project, bytes),
+      usage: async (_path, project) => ({ bytes: limits.get(project) ? 100 : 0, files: 0, limit: limits.get(project) ?? 0 }),
+    };
+    const driver = new LocalVolumeDriver({ root, instance: 'test', host: { ...host, projects } });
+    try {
+      await driver.create('v1', { size: '1k' });
+      expect([...limits.values()]).toEqual([1024]);
+      expect(await driver.usage('v1')).toMatchObject({ limit: 1024 });
+      await driver.resize('v1', 2048);
+      await expect(driver.resize('v1', 50)).rejects.toMatchObject({ kind: 'conflict' });
+      expect([...limits.values()]).toEqual([2048]);
+      // The same name again has the limit that it asks for now.
+      await driver.remove('v1');
+      expect([...limits.values()]).toEqual([0]);
+      await driver.create('v1', {});
+      await expect(driver.resize('v1', 2048)).rejects.toMatchObject({ kind: 'invalid-parameter' });
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
+  it('are refused with the reason where nothing can be limited', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'gantry-container-volume-'));
+    const projects = { refusal: async () => 'mounted without prjquota' } as unknown as HostProjects;
+    const driver = new LocalVolumeDriver({ root, instance: 'test', host: { ...host, projects } });
+    await expect(driver.create('v1', { size: '1g' })).rejects.toThrow('mounted without prjquota');
+    expect(existsSync(join(root, 'v1'))).toBe(false);
+    rmSync(root, { recursive: true, force: true });
   });
 });

@@ -2,27 +2,33 @@ import { chmod, mkdir, open, readFile, readdir, rename, stat } from 'node:fs/pro
 import { join } from 'node:path';
 import { EngineError, conflict, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
-import type { VolumeDriver, VolumeInfo, VolumeRename, VolumeResize } from '@gantry/core/contracts/volume.js';
-import { checkOptions, mountOf, type Options, withoutSecrets } from './options.js';
+import type { VolumeDriver, VolumeInfo, VolumeRename, VolumeResize, VolumeUsage } from '@gantry/core/contracts/volume.js';
+import { ProjectQuota } from '../../project-quota.js';
+import { checkOptions, mountOf, parseSize, type Options, withoutSecrets } from './options.js';
 
 /** One grammar for what becomes a folder's name. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /**
  * A volume is `<root>/<name>/_data`. With options (`type`, `device`, `o`, mount(8)'s words) something is mounted there while
- * anybody uses it; they are kept beside it in `options.json`.
+ * anybody uses it; they are kept beside it in `options.json`. With `size` the folder is a project of its own with a limit.
  */
-export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResize {
+export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResize, VolumeUsage {
   readonly scope = 'local';
   /** Who uses the volumes that are mounted. */
   private readonly users = new Map<string, Set<string>>();
 
-  constructor(private readonly env: Pick<DriverEnv, 'root' | 'host'>) {}
+  private readonly quota: ProjectQuota;
+
+  constructor(private readonly env: Pick<DriverEnv, 'root' | 'host' | 'instance'>) {
+    this.quota = new ProjectQuota(env);
+  }
 
   async create(name: string, options: Options): Promise<void> {
     checkName(name);
     checkOptions(options);
-    if (options['size'] !== undefined) throw invalid('quota size requested but no quota support');
+    const { size } = options;
+    if (size !== undefined) await this.quota.require('a volume of limited size');
     const folder = join(this.env.root, name);
     if (await exists(folder)) {
       if (await exists(this.data(name))) return;
@@ -38,8 +44,10 @@ export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResi
       const made = `${this.data(name)}.new`;
       await mkdir(made);
       await chmod(made, 0o755);
+      if (size !== undefined) await this.quota.limit(await this.quota.assign([made]), parseSize(size));
       await rename(made, this.data(name));
     } catch (error) {
+      await this.quota.release(`${this.data(name)}.new`);
       await this.env.host.files.removeTree(folder);
       throw error;
     }
@@ -73,6 +81,7 @@ export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResi
     const folder = join(this.env.root, name);
     // What a former daemon left mounted must not be emptied with the folder.
     await this.env.host.files.unmount(this.data(name));
+    await this.quota.release(this.data(name));
     await this.env.host.files.removeTree(folder);
   }
 
@@ -117,13 +126,40 @@ export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResi
     await this.env.host.files.sync(this.env.root);
   }
 
-  /** A tmpfs takes its new size at once, also while it is in use. */
+  async usage(name: string): Promise<{ size: number; limit?: number }> {
+    checkName(name);
+    const data = this.data(name);
+    const { type = '' } = await this.optionsOf(name);
+    // What is on a server is not looked through: it may not answer.
+    if (/^(?:nfs4?|cifs|smb3)$/.test(type)) return { size: 0 };
+    const limit = await this.limitOf(data);
+    return { size: await this.env.host.files.treeSize(data), ...(limit === undefined ? {} : { limit: limit.bytes }) };
+  }
+
+  private async limitOf(data: string): Promise<{ project: number; bytes: number; used: number } | undefined> {
+    const { projects } = this.env.host;
+    if ((await projects.refusal(this.env.root)) !== undefined) return undefined;
+    const project = await projects.of(data);
+    if (project === 0) return undefined;
+    const { bytes: used, limit } = await projects.usage(data, project);
+    return limit === 0 ? undefined : { project, bytes: limit, used };
+  }
+
+  /** A tmpfs or a limited folder takes its new size at once, also while it is in use. */
   async resize(name: string, bytes: number): Promise<void> {
     checkName(name);
     const data = this.data(name);
     if (!(await exists(data))) throw notFound('volume', name);
     const options = await this.optionsOf(name);
-    if (options['type'] !== 'tmpfs') throw invalid(`volume ${name} cannot have a limit: no quota support where it is`);
+    if (options['type'] !== 'tmpfs') {
+      const limit = await this.limitOf(data);
+      // Files that are there already belong to no project and would not count.
+      if (!limit) throw invalid(`volume ${name} was made without a size, and only one with a size (quota) can have another`);
+      if (limit.used > bytes) throw conflict(`volume ${name} holds more than ${bytes} bytes`);
+      await this.env.host.projects.limit(data, limit.project, bytes);
+      await writeSynced(join(this.env.root, name, 'options.json'), JSON.stringify({ ...options, size: String(bytes) }));
+      return;
+    }
     const others = (options['o'] ?? '').split(',').filter((word) => word !== '' && !word.startsWith('size='));
     if (this.isMounted(data)) {
       const words = ['remount', ...others.filter((word) => !word.includes('=')), `size=${bytes}`];

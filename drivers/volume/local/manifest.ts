@@ -5,7 +5,7 @@ import { LocalVolumeDriver } from './driver.js';
 export const local: DriverManifest<'volume'> = {
   kind: 'volume',
   name: 'local',
-  capabilities: ['volume-private', 'volume-recount', 'volume-rename', 'volume-resize'],
+  capabilities: ['volume-private', 'volume-recount', 'volume-rename', 'volume-resize', 'volume-usage'],
   probe: () => Promise.resolve({ ok: true }),
   open: (env) => Promise.resolve(new LocalVolumeDriver(env)),
 };

@@ -15,7 +15,7 @@ export class ProjectQuota {
   private next: number;
   private readonly taken = new Set<number>();
 
-  constructor(private readonly env: DriverEnv) {
+  constructor(private readonly env: Pick<DriverEnv, 'root' | 'host' | 'instance'>) {
     const hash = createHash('sha256').update(`${env.instance} ${env.root}`).digest().readUInt32BE();
     this.next = FIRST + (hash & SPREAD);
   }
