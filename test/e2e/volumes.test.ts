@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoEngine } from './engine.js';
@@ -116,6 +117,94 @@ describe.skipIf(reason)(`volumes by docker and gantry${reason ? ` (skipped: ${re
     docker('rm', '-f', 'user2');
     expect(existsSync(join(mountpoint('kept'), 'file'))).toBe(false);
     docker('volume', 'rm', 'kept');
+  });
+
+  it('can be images, read-only and in part, which stay for as long as a container mounts them', () => {
+    docker('run', '--name', 'maker', trial.image, 'sh', '-c', 'mkdir -p /tool/bin; echo one >/tool/bin/file; ln -s /etc /tool/out');
+    docker('commit', 'maker', 'tools');
+    docker('rm', 'maker');
+    const mount = 'type=image,source=tools,target=/tools';
+    expect(docker('run', '--rm', '--mount', mount, trial.image, 'cat', '/tools/tool/bin/file')).toBe('one');
+    expect(trial.engine.docker(['run', '--rm', '--mount', mount, trial.image, 'touch', '/tools/x']).stderr).toContain(
+      'Read-only file system',
+    );
+    docker('run', '-d', '--name', 'user', '--mount', `${mount},image-subpath=tool/bin`, trial.image, 'sleep', '1000');
+    expect(docker('exec', 'user', 'ls', '/tools')).toBe('file');
+    expect(trial.engine.docker(['rmi', 'tools']).stderr).toContain('is using its referenced image');
+    for (const [subpath, message] of [
+      ['../x', 'relative path'],
+      ['nowhere', 'cannot access path'],
+    ] as const)
+      expect(trial.engine.docker(['run', '--rm', '--mount', `${mount},image-subpath=${subpath}`, trial.image, 'true']).stderr).toContain(
+        message,
+      );
+    // A link in it stays in it: what it leads to is the image's own.
+    expect(docker('run', '--rm', '--mount', `${mount},image-subpath=tool/out`, trial.image, 'ls', '/tools')).toContain('passwd');
+    expect(trial.engine.docker(['run', '--rm', '--mount', 'type=image,source=none,target=/x', trial.image, 'true']).stderr).toContain(
+      'No such image: none',
+    );
+    docker('rm', '-f', 'user');
+    docker('rmi', 'tools');
+  });
+
+  it('outlive the daemon as images, too', async () => {
+    docker('tag', trial.image, 'tools');
+    docker('run', '-d', '--name', 'user', '--mount', 'type=image,source=tools,target=/tools', trial.image, 'sleep', '1000');
+    await trial.engine.down('SIGKILL');
+    await trial.engine.up();
+    expect(docker('exec', 'user', 'ls', '/tools/etc')).toContain('passwd');
+    docker('restart', '-t', '0', 'user');
+    expect(docker('exec', 'user', 'ls', '/tools/etc')).toContain('passwd');
+    docker('rm', '-f', 'user');
+    docker('rmi', 'tools');
+  });
+
+  it('are read-only with all that is mounted below them, unless that is to stay writable', () => {
+    const tree = join(scratch, 'tree');
+    mkdirSync(join(tree, 'below'), { recursive: true });
+    expect(spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', join(tree, 'below')]).status).toBe(0);
+    try {
+      const touch = (mount: string) =>
+        trial.engine.docker([
+          'run',
+          '--rm',
+          '--mount',
+          `type=bind,source=${tree},target=/t,readonly${mount}`,
+          trial.image,
+          'touch',
+          '/t/below/x',
+        ]).code;
+      expect([touch(''), touch(',bind-recursive=writable')]).toEqual([1, 0]);
+      expect(touch(',bind-recursive=readonly,bind-propagation=rprivate')).toBe(1);
+    } finally {
+      spawnSync('umount', [join(tree, 'below')]);
+    }
+  });
+
+  it('keep a part of a volume inside it while its other users swap links for folders', () => {
+    const secret = join(scratch, 'secret');
+    mkdirSync(secret);
+    writeFileSync(join(secret, 'marker'), 'of the host');
+    docker('volume', 'create', 'raced');
+    const swap = `cd /v; mkdir -p real; echo inside >real/marker; while :; do rm -f p; ln -s ${secret} p; rm -f p; ln -s /v/real p; rm -f p; mkdir p; echo inside >p/marker; rm -r p; done`;
+    docker('run', '-d', '--name', 'swapper', '-v', 'raced:/v', trial.image, 'sh', '-c', swap);
+    const seen = new Set<string>();
+    for (let i = 0; i < 25; i++) {
+      const { stdout } = trial.engine.docker([
+        'run',
+        '--rm',
+        '--mount',
+        'type=volume,source=raced,target=/p,volume-subpath=p',
+        trial.image,
+        'sh',
+        '-c',
+        'cat /p/marker',
+      ]);
+      seen.add(stdout.trim());
+    }
+    docker('rm', '-f', 'swapper');
+    expect([...seen].filter((text) => text !== '' && text !== 'inside')).toEqual([]);
+    docker('volume', 'rm', 'raced');
   });
 
   for (const point of ['volume.fill.1', 'volume.fill.2', 'volume.clone', 'volume.rename.1', 'volume.rename.2', 'volume.import.1']) {
