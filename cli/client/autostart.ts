@@ -50,7 +50,7 @@ export const startEngine = async (failure: ConnectionError, endpoint: Endpoint):
 };
 
 /** The daemon beside this program: this file is compiled, a source, or a part of the bundle. */
-const enginePath = (): string => {
+export const enginePath = (): string => {
   const candidates = ['../../bin/gantryd', '../bin/gantryd', '../../../bin/gantryd'].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );

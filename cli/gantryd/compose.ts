@@ -161,14 +161,14 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     room.store
       .list()
       .filter(({ id, hostConfig }) => hostConfig.logDriver === name && room.live.get(id))
-      .map((container) => container.name);
+      .map(({ name: talker }) => talker);
   managedPlugins.useUsers((plugin) =>
     [...new Set([plugin.name, plugin.name.replace(/:latest$/, '')])].flatMap((name) => [...volumes.ofDriver(name), ...logging(name)]),
   );
   plugins.useHolders((name) => [
     ...volumes.ofDriver(name).map((volume) => `volume ${volume}`),
     ...networks.ofDriver(name).map((network) => `network ${network}`),
-    ...logging(name).map((container) => `container ${container}`),
+    ...logging(name).map((talker) => `container ${talker}`),
   ]);
   volumes.useFreezer({
     running: (ids) => ids.filter((id) => room.store.byFullId(id)?.state.status === 'running'),

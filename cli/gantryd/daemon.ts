@@ -6,6 +6,7 @@ import { startEngine } from './compose.js';
 import { Lifecycle } from './lifecycle.js';
 import { openLog } from './log.js';
 import { usage } from './options.js';
+import { serveDriver } from './serve-driver.js';
 
 function fail(message: string): never {
   process.stderr.write(`gantryd: ${message}\n`);
@@ -27,6 +28,17 @@ function readConfig(): DaemonConfig {
   } catch (error) {
     return fail(messageOf(error));
   }
+}
+
+if (process.argv[2] === 'serve-driver') {
+  process.umask(0o077);
+  try {
+    await serveDriver(process.argv.slice(3));
+  } catch (error) {
+    fail(messageOf(error));
+  }
+  // Until a signal ends it; what comes below is the daemon.
+  await new Promise(() => undefined);
 }
 
 const config = readConfig();

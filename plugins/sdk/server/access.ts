@@ -1,4 +1,5 @@
 import type { RequestOf } from '../protocol/methods.js';
+import { invalid } from '../protocol/errors.js';
 import type { Maybe, Part } from './handlers.js';
 
 export interface AccessQuestion {
@@ -27,6 +28,8 @@ export interface AccessPlugin {
 }
 
 function questionOf(asked: RequestOf<'AuthZPlugin.AuthZReq'>): AccessQuestion {
+  // A question that says nothing is no reason to let anything pass.
+  if (!asked.RequestMethod || !asked.RequestUri) throw invalid('an access question without method and path');
   const body = asked.RequestBody ? Buffer.from(asked.RequestBody, 'base64').toString('utf8') : '';
   return {
     user: asked.User ?? '',

@@ -40,6 +40,8 @@ export interface ServeOptions extends PluginParts {
   /** Where engines look for it: `/run/docker/plugins/NAME.sock`. */
   readonly socket: string;
   readonly onCall?: (call: ServedCall) => void;
+  /** After the last answer, before the process ends. */
+  readonly onClose?: () => Promise<void>;
 }
 
 export interface RunningPlugin {
@@ -76,6 +78,7 @@ export async function serve(options: ServeOptions): Promise<RunningPlugin> {
       server.closeIdleConnections();
     });
     for (const part of parts) await part.close?.();
+    await options.onClose?.();
   };
   const end = (): void => void close().then(() => process.exit(0));
   process.once('SIGTERM', end);

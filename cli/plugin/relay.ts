@@ -1,0 +1,85 @@
+import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { rmSync } from 'node:fs';
+
+export interface RelayedCall {
+  readonly method: string;
+  readonly ms: number;
+  readonly status: number;
+  readonly request: string;
+  readonly answer: string;
+}
+
+/** As much of a body as is shown. */
+const SHOWN = 2000;
+
+/** Stands on a plugin's socket, hands every call on to where the plugin really listens, and tells of it. Works for any language. */
+export class Relay {
+  private server: Server | undefined;
+
+  constructor(
+    private readonly socket: string,
+    private readonly behind: string,
+    private readonly told: (call: RelayedCall) => void,
+  ) {}
+
+  async open(): Promise<void> {
+    rmSync(this.socket, { force: true });
+    const server = createServer((incoming, outgoing) => this.relay(incoming, outgoing));
+    server.requestTimeout = 0;
+    await new Promise<void>((done, fail) => {
+      server.once('error', fail);
+      server.listen(this.socket, done);
+    });
+    this.server = server;
+  }
+
+  async close(): Promise<void> {
+    const { server } = this;
+    if (!server) return;
+    const closed = new Promise((done) => server.close(done));
+    server.closeAllConnections();
+    await closed;
+  }
+
+  private relay(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const began = performance.now();
+    const [request_, answer] = [new Beginning(), new Beginning()];
+    incoming.on('data', (chunk: Buffer) => request_.add(chunk));
+    const tell = (status: number): void =>
+      this.told({
+        method: (incoming.url ?? '/').slice(1),
+        ms: Math.round((performance.now() - began) * 100) / 100,
+        status,
+        request: request_.text,
+        answer: answer.text,
+      });
+    const call = request({ socketPath: this.behind, method: incoming.method, path: incoming.url, headers: incoming.headers, agent: false });
+    call.on('response', (response) => {
+      outgoing.writeHead(response.statusCode ?? 502, response.headers);
+      response.on('data', (chunk: Buffer) => answer.add(chunk));
+      response.on('end', () => tell(response.statusCode ?? 502));
+      response.on('error', () => outgoing.destroy());
+      response.pipe(outgoing);
+    });
+    call.on('error', (error) => {
+      answer.add(Buffer.from(error.message));
+      tell(0);
+      // As the plugin did it: the engine shall see what it would see without the relay.
+      incoming.socket.destroy();
+    });
+    outgoing.on('close', () => call.destroy());
+    incoming.pipe(call);
+  }
+}
+
+class Beginning {
+  private bytes = Buffer.alloc(0);
+
+  add(chunk: Buffer): void {
+    if (this.bytes.length < SHOWN) this.bytes = Buffer.concat([this.bytes, chunk.subarray(0, SHOWN - this.bytes.length)]);
+  }
+
+  get text(): string {
+    return this.bytes.toString('utf8').trim();
+  }
+}
