@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ApiError, Client, compareVersions, path, readAll } from './client.js';
 import type { Endpoint } from './endpoint.js';
@@ -52,6 +54,35 @@ const dribble = async (socket: Socket, text: string): Promise<void> => {
 };
 
 const body = async (endpoint: Endpoint): Promise<string> => readAll(await send(endpoint, { method: 'GET', path: '/' }));
+
+describe('an upload', () => {
+  it('that is refused before it was read brings the reason', async () => {
+    folder = mkdtempSync(join(tmpdir(), 'gantry-http-'));
+    const socketPath = join(folder, 's');
+    // On a thread of its own, since it has to answer and close while the client is busy writing.
+    const refusing = new Worker(
+      `const { parentPort, workerData } = require('node:worker_threads');
+       require('node:http').createServer((request, response) => response.writeHead(409).end('taken'))
+         .listen(workerData, () => parentPort.postMessage('ready'));`,
+      { eval: true, workerData: socketPath },
+    );
+    try {
+      await once(refusing, 'message');
+      const endpoint: Endpoint = { url: `unix://${socketPath}`, address: { path: socketPath }, tls: undefined, isDefault: false };
+      const pieces = (async function* () {
+        yield Buffer.alloc(1024);
+        await pause(0);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+        for (let i = 0; i < 64; ++i) yield Buffer.alloc(64 * 1024);
+      })();
+      const response = await send(endpoint, { method: 'PUT', path: '/', body: pieces });
+      expect(response.status).toBe(409);
+      expect((await readAll(response)).toString()).toBe('taken');
+    } finally {
+      await refusing.terminate();
+    }
+  });
+});
 
 describe('an answer', () => {
   it('may come in any pieces, with a length', async () => {

@@ -46,9 +46,12 @@ const requestHead = (endpoint: Endpoint, request: HttpRequest): string => {
   const { body } = request;
   const host = 'path' in endpoint.address ? 'api.gantry.localhost' : `${endpoint.address.host}:${endpoint.address.port}`;
   const headers: Record<string, string> = { Host: host, 'User-Agent': 'gantry', ...request.headers };
-  headers['Connection'] ??= 'close';
+  const streamed = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
+  // A server that refuses an upload before it has read it all, and closes, cuts its own answer off: it goes on reading only where it
+  // may expect another request.
+  headers['Connection'] ??= streamed ? 'keep-alive' : 'close';
   if (typeof body === 'string' || Buffer.isBuffer(body)) headers['Content-Length'] = String(Buffer.byteLength(body));
-  else if (body) headers['Transfer-Encoding'] = 'chunked';
+  else if (streamed) headers['Transfer-Encoding'] = 'chunked';
   else if (request.method === 'POST' || request.method === 'PUT') headers['Content-Length'] = '0';
   const lines = [`${request.method} ${request.path} HTTP/1.1`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)];
   if (lines.some((line) => /[\r\n]/.test(line))) throw new Error('a request header may hold no line break');

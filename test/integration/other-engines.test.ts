@@ -29,7 +29,7 @@ function drivesTheRuntime(name: string, reason: string | undefined, start: () =>
     let before: KernelState;
     beforeAll(async () => {
       engine = await start();
-      footprint = { folder: engine.folder, instance: '-', cgroupParent: engine.cgroupParent };
+      footprint = { folder: engine.folder, instance: 'no-engine-of-ours', cgroupParent: engine.cgroupParent };
       before = kernelState(footprint);
     });
     afterAll(async () => {
