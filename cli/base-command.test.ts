@@ -40,6 +40,7 @@ const run = async (...argv: string[]): Promise<void> => {
     words: argv.slice(0, found.used).join(' '),
     summary: '',
     aliases: [],
+    traces: false,
     endpoint: {
       hosts: [`unix://${folder}/s`],
       config: folder,

@@ -9,6 +9,8 @@ export interface Invocation {
   words: string;
   summary: string;
   aliases: readonly string[];
+  /** Each request is told on stderr. */
+  traces: boolean;
   endpoint: EndpointFlags;
 }
 
@@ -77,6 +79,7 @@ export abstract class BaseCommand extends Command {
     const endpoint = resolveEndpoint(this.invocation.endpoint);
     this.connected ??= new Client(endpoint, {
       ...(process.env['DOCKER_API_VERSION'] ? { apiVersion: process.env['DOCKER_API_VERSION'] } : {}),
+      ...(this.invocation.traces ? { onAnswer: (line: string) => warn(line) } : {}),
       onAbsent: async (error) => (await import('./client/autostart.js')).startEngine(error, endpoint),
     });
     return this.connected;

@@ -68,9 +68,9 @@ const common = ['run', 'exec', 'ps', 'pull', 'push', 'images', 'login', 'logout'
 
 export const globalFlagRows: readonly (readonly [string, string])[] = [
   ['    --config string', 'Folder of the client configuration (default "~/.docker")'],
-  ['-D, --debug', 'Show the stack of an error'],
+  ['-D, --debug', 'Show the stack of an error, and log as with -l debug'],
   ['-H, --host list', 'Socket of the engine to connect to'],
-  ['-l, --log-level string', 'Accepted for scripts: debug, info, warn, error or fatal (default "info")'],
+  ['-l, --log-level string', 'What to log on stderr: debug shows each request; info, warn, error or fatal (default "info")'],
   ['    --tls', 'Use TLS without checking the server'],
   ['    --tlscacert string', 'Certificate of the CA to trust'],
   ['    --tlscert string', 'Certificate to show'],

@@ -5,6 +5,9 @@ import { type CommandClass, type CommandEntry, commands, findCommand, groups } f
 import { flag, parseFlags, UsageError } from './flags.js';
 import { version } from './version.js';
 
+/** What is less than the chosen one is not told. This program has things to tell at `debug` alone: its requests. */
+const logLevels = ['debug', 'info', 'warn', 'error', 'fatal'];
+
 const globalFlags = {
   config: flag.string({ description: '' }),
   context: flag.string({ char: 'c', description: '' }),
@@ -46,6 +49,10 @@ const runProgram = async (argv: string[]): Promise<number> => {
     process.stdout.write(`Gantry version ${version}\n`);
     return 0;
   }
+  if (!logLevels.includes(flags['log-level'])) {
+    process.stderr.write(`unable to parse logging level: ${flags['log-level']}\n`);
+    return 1;
+  }
   let words = line.args;
   let help = line.help;
   if (words[0] === 'help') {
@@ -60,6 +67,7 @@ const runProgram = async (argv: string[]): Promise<number> => {
     words: name,
     summary: found.entry.summary,
     aliases: found.entry.also ?? [],
+    traces: flags.debug || flags['log-level'] === 'debug',
     endpoint: {
       hosts: flags.host,
       config: flags.config || undefined,

@@ -31,6 +31,8 @@ export interface ClientOptions {
   apiVersion?: string;
   /** Called once when nobody answers; true means: try again now. */
   onAbsent?: (error: ConnectionError) => Promise<boolean>;
+  /** Told of each request when its answer begins. */
+  onAnswer?: (line: string) => void;
 }
 
 /** Below, equal or above: versions are compared by their numbers, `1.9` being older than `1.10`. */
@@ -104,6 +106,22 @@ export class Client {
   }
 
   private async send(request: HttpRequest): Promise<HttpResponse> {
+    const { onAnswer } = this.options;
+    if (!onAnswer) return this.sendNow(request);
+    const began = performance.now();
+    const told = (outcome: string): void =>
+      onAnswer(`debug ${request.method} ${request.path} ${outcome} ${Math.round(performance.now() - began)}ms`);
+    try {
+      const response = await this.sendNow(request);
+      told(String(response.status));
+      return response;
+    } catch (error) {
+      told((error as Error).message);
+      throw error;
+    }
+  }
+
+  private async sendNow(request: HttpRequest): Promise<HttpResponse> {
     try {
       return await send(this.endpoint, request);
     } catch (error) {

@@ -259,3 +259,13 @@ describe('the client', () => {
     expect(compareVersions('2.0', '1.99')).toBeGreaterThan(0);
   });
 });
+
+describe('a client that is to tell of its requests', () => {
+  it('says what was asked, what came of it and how long that took', async () => {
+    const endpoint = await listen((socket) => socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}'));
+    const told: string[] = [];
+    const client = new Client(endpoint, { apiVersion: '1.51', onAnswer: (line) => told.push(line) });
+    await expect(client.get('/containers/x/json')).rejects.toBeInstanceOf(ApiError);
+    expect(told).toEqual([expect.stringMatching(/^debug GET \/v1\.51\/containers\/x\/json 404 \d+ms$/)]);
+  });
+});

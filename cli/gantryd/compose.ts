@@ -34,12 +34,16 @@ import { builtIn, configuredRuntimes, driverOptions } from './driver-sources.js'
 import type { Lifecycle } from './lifecycle.js';
 import { writePidFile } from './pid-file.js';
 import { reconcile } from './reconcile.js';
+import type { ReloadTarget } from './reload.js';
+
+/** What a reload of the configuration needs of an engine that runs. */
+export type RunningEngine = Pick<ReloadTarget, 'events' | 'engineId' | 'builtInRuntimes'>;
 
 /**
  * Builds the engine: opens what is asynchronous, binds every token once, brings what a restart or a crash left into order, and
  * listens. The only place that knows which implementation stands behind an interface.
  */
-export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, log: Logger): Promise<void> {
+export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, log: Logger): Promise<RunningEngine> {
   const { settings } = config;
   mkdirSync(settings.dataRoot, { recursive: true, mode: 0o710 });
   mkdirSync(settings.execRoot, { recursive: true, mode: 0o755 });
@@ -212,6 +216,12 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
   reserve.started();
   const { name, reason } = layers.defaultDriver;
   log.info('ready', { version: settings.version, storage: name, because: reason, containers: room.store.list().length });
+  const system = container.resolve(Tokens.System);
+  return {
+    events: container.resolve(Tokens.Events),
+    engineId: async () => (await system.info()).id,
+    builtInRuntimes: builtIn.names('runtime'),
+  };
 }
 
 /** Operators see in events which plugin is away and when it came back. */

@@ -2,10 +2,11 @@ import 'reflect-metadata';
 import { messageOf } from '@gantry/core/contracts/errors.js';
 import { version } from '../version.js';
 import { type DaemonConfig, loadConfig } from './config.js';
-import { startEngine } from './compose.js';
+import { type RunningEngine, startEngine } from './compose.js';
 import { Lifecycle } from './lifecycle.js';
 import { openLog } from './log.js';
 import { usage } from './options.js';
+import { reload } from './reload.js';
 import { serveDriver } from './serve-driver.js';
 
 function fail(message: string): never {
@@ -63,6 +64,18 @@ process.on('unhandledRejection', (error) =>
   }),
 );
 
+/** Nothing changes when anything in the new configuration is wrong. */
+async function readAnew(): Promise<void> {
+  if (!engine) return log.warn('the configuration is not read anew before the engine is ready');
+  try {
+    const wanted = loadConfig(process.argv.slice(2));
+    if (typeof wanted !== 'string') await reload({ config, log, ...engine }, wanted);
+  } catch (error) {
+    log.error('the configuration stays as it was', { error: messageOf(error) });
+  }
+}
+
+let engine: RunningEngine | undefined;
 let stopping = false;
 async function stop(signal: string): Promise<void> {
   if (stopping) {
@@ -81,11 +94,11 @@ async function stop(signal: string): Promise<void> {
 }
 process.on('SIGTERM', () => void stop('SIGTERM'));
 process.on('SIGINT', () => void stop('SIGINT'));
-process.on('SIGHUP', () => log.warn('reloading the configuration is not implemented yet; restart the daemon, containers go on'));
+process.on('SIGHUP', () => void readAnew());
 process.on('SIGPIPE', () => {});
 
 try {
-  await startEngine(config, lifecycle, log);
+  engine = await startEngine(config, lifecycle, log);
 } catch (error) {
   log.debug('the start failed', { error: error instanceof Error ? (error.stack ?? '') : '' });
   await lifecycle.stop();

@@ -76,7 +76,7 @@ describe('what a registry says', () => {
 
 describe('a semaphore', () => {
   it('lets those that wait in by turns, and forgets who went away', async () => {
-    const places = new Semaphore(1);
+    const places = new Semaphore(() => 1);
     const stay = new AbortController().signal;
     const gone = new AbortController();
     const order: string[] = [];

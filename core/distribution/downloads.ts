@@ -55,7 +55,7 @@ export class Downloads {
     private readonly content: Content,
     private readonly options: { concurrent: number; attempts: number; backoff?: number },
   ) {
-    this.places = new Semaphore(options.concurrent);
+    this.places = new Semaphore(() => options.concurrent);
   }
 
   /** Resolves when the blob is in the store. `sources` are tried in order; the caller holds the digest. */

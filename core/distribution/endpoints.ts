@@ -57,26 +57,13 @@ export const hostnameOf = (host: string): string => host.replace(/:\d+$/, '').re
  */
 
 export class Endpoints {
-  private readonly insecureHosts = new Set<string>();
-  private readonly insecureNets = new BlockList();
-  /** Names are looked up only when a configured network could hold them: nobody becomes insecure by what a name server says. */
-  private readonly looksUp: boolean;
+  private known: { readonly entries: readonly string[]; readonly registries: InsecureRegistries } | undefined;
   private readonly certificates = new Map<string, Promise<TlsSettings>>();
   /** What last worked of an insecure registry, so that the other is not tried first each time. */
   private readonly working = new Map<string, string>();
 
   constructor(private readonly settings: Settings) {
-    let networks = 0;
-    for (const entry of settings.insecureRegistries) {
-      const [address = '', bits] = entry.split('/');
-      if (bits !== undefined && isIP(address)) {
-        if (!/^\d{1,3}$/.test(bits) || Number(bits) > (isIP(address) === 6 ? 128 : 32))
-          throw invalid(`invalid insecure registry ${JSON.stringify(entry)}: no such network`);
-        this.insecureNets.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4');
-        networks++;
-      } else this.insecureHosts.add(entry.replace(/^https?:\/\//, ''));
-    }
-    this.looksUp = networks > 0;
+    this.insecure();
   }
 
   /** Mirrors first; only the Hub has them. */
@@ -108,13 +95,19 @@ export class Endpoints {
     if (!endpoint.mirror) this.working.set(new URL(endpoint.origin).host, endpoint.origin);
   }
 
-  async isInsecure(host: string): Promise<boolean> {
-    const hostname = hostnameOf(host);
-    if (isLoopbackHost(hostname) || this.insecureHosts.has(host) || this.insecureHosts.has(hostname)) return true;
-    if (isIP(hostname)) return this.insecureNets.check(hostname, isIP(hostname) === 6 ? 'ipv6' : 'ipv4');
-    if (!this.looksUp) return false;
-    const found = await lookup(hostname, { all: true }).catch(() => []);
-    return found.some(({ address, family }) => this.insecureNets.check(address, family === 6 ? 'ipv6' : 'ipv4'));
+  isInsecure(host: string): Promise<boolean> {
+    return this.insecure().has(host);
+  }
+
+  /** Read anew when the configuration was; with it goes what was found out about registries that are something else now. */
+  private insecure(): InsecureRegistries {
+    const { insecureRegistries: entries } = this.settings;
+    if (this.known?.entries !== entries) {
+      this.known = { entries, registries: new InsecureRegistries(entries) };
+      this.certificates.clear();
+      this.working.clear();
+    }
+    return this.known.registries;
   }
 
   /** By `host[:port]`. Read once. */
@@ -161,5 +154,36 @@ export class Endpoints {
       cert,
       key,
     };
+  }
+}
+
+/** Registries that the configuration allows without verified TLS: by name, with or without port, or by network. */
+class InsecureRegistries {
+  private readonly hosts = new Set<string>();
+  private readonly nets = new BlockList();
+  /** Names are looked up only when a configured network could hold them: nobody becomes insecure by what a name server says. */
+  private readonly looksUp: boolean;
+
+  constructor(entries: readonly string[]) {
+    let networks = 0;
+    for (const entry of entries) {
+      const [address = '', bits] = entry.split('/');
+      if (bits !== undefined && isIP(address)) {
+        if (!/^\d{1,3}$/.test(bits) || Number(bits) > (isIP(address) === 6 ? 128 : 32))
+          throw invalid(`invalid insecure registry ${JSON.stringify(entry)}: no such network`);
+        this.nets.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4');
+        networks++;
+      } else this.hosts.add(entry.replace(/^https?:\/\//, ''));
+    }
+    this.looksUp = networks > 0;
+  }
+
+  async has(host: string): Promise<boolean> {
+    const hostname = hostnameOf(host);
+    if (isLoopbackHost(hostname) || this.hosts.has(host) || this.hosts.has(hostname)) return true;
+    if (isIP(hostname)) return this.nets.check(hostname, isIP(hostname) === 6 ? 'ipv6' : 'ipv4');
+    if (!this.looksUp) return false;
+    const found = await lookup(hostname, { all: true }).catch(() => []);
+    return found.some(({ address, family }) => this.nets.check(address, family === 6 ? 'ipv6' : 'ipv4'));
   }
 }

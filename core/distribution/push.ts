@@ -40,7 +40,7 @@ export class Pusher {
     private readonly registry: Registry,
     private readonly options: { concurrent: number; attempts: number; backoff?: number },
   ) {
-    this.places = new Semaphore(options.concurrent);
+    this.places = new Semaphore(() => options.concurrent);
   }
 
   /** The address that takes our pushes. */

@@ -61,15 +61,29 @@ export class ImageService implements Images {
     this.store = new ImageStore(db, content, log);
     this.registrar = new ImageRegistrar(this.store, content, layers, journal, events, log);
     this.registry = new Registry(settings);
-    const downloads = new Downloads(host, content, { concurrent: settings.maxConcurrentDownloads, attempts: settings.maxDownloadAttempts });
+    // Read when they are needed: a reload of the configuration may change them.
+    const downloads = new Downloads(host, content, {
+      get concurrent() {
+        return settings.maxConcurrentDownloads;
+      },
+      get attempts() {
+        return settings.maxDownloadAttempts;
+      },
+    });
     const puller = new Puller(content, layers, this.registry, downloads, {
-      attempts: settings.maxDownloadAttempts,
       backoff: RETRY_BACKOFF,
+      get attempts() {
+        return settings.maxDownloadAttempts;
+      },
     });
     this.pulling = new ImagePull(content, layers, this.registry, puller, this.registrar);
     const pusher = new Pusher(content, this.registry, {
-      concurrent: settings.maxConcurrentUploads,
-      attempts: settings.maxDownloadAttempts,
+      get concurrent() {
+        return settings.maxConcurrentUploads;
+      },
+      get attempts() {
+        return settings.maxDownloadAttempts;
+      },
     });
     this.pushing = new ImagePush(host, content, this.registry, pusher, this.registrar, this.store);
     this.removal = new ImageRemoval(this.store, this.registrar, content, layers, log, (id) => this.guard(id));

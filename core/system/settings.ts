@@ -1,7 +1,10 @@
 import type { ClusterSettings } from '../cluster/cluster-settings.js';
 import type { Ulimit } from '../container/container.js';
 
-/** The daemon's configuration after flags, daemon.json and defaults were merged. Read-only; one for each daemon. */
+/**
+ * The daemon's configuration after flags, daemon.json and defaults were merged. One for each daemon, and read-only for everyone but its
+ * reload (SIGHUP), which changes the values that are marked so: who uses one of these reads it each time.
+ */
 export interface Settings {
   /** Differs between two daemons on one machine; follows from the data root. 8 hex digits. */
   readonly instance: string;
@@ -12,7 +15,9 @@ export interface Settings {
   readonly dataRoot: string;
   /** On tmpfs. */
   readonly execRoot: string;
+  /** Reloaded. */
   readonly debug: boolean;
+  /** Reloaded. */
   readonly labels: readonly string[];
   /** '' chooses the best that the host serves. */
   readonly storageDriver: string;
@@ -38,7 +43,9 @@ export interface Settings {
   readonly defaultAddressPools: readonly { base: string; size: number }[];
   /** `undefined` for an engine that is alone. */
   readonly clusterStore: ClusterSettings | undefined;
+  /** Reloaded. */
   readonly defaultRuntime: string;
+  /** Reloaded. */
   readonly runtimes: Readonly<Record<string, { path: string; args: readonly string[] }>>;
   readonly logDriver: string;
   readonly logOptions: Readonly<Record<string, string>>;
@@ -53,17 +60,24 @@ export interface Settings {
   readonly noNewPrivileges: boolean;
   /** '' for the built-in profile, `unconfined`, or a path. */
   readonly seccompProfile: string;
+  /** Reloaded. */
   readonly defaultStopTimeout: number;
+  /** Reloaded. */
   readonly shutdownTimeout: number;
   /** Names of the access plugins, in the order they are asked. */
   readonly authorizationPlugins: readonly string[];
   /** Folders of plugin sockets and of `.spec` and `.json` files, the first asked first. */
   readonly pluginFolders: { readonly sockets: readonly string[]; readonly specifications: readonly string[] };
+  /** Reloaded. */
   readonly registryMirrors: readonly string[];
+  /** Reloaded. */
   readonly insecureRegistries: readonly string[];
   /** Folders with HOST/*.crt, *.cert, *.key. */
   readonly certificateFolders: readonly string[];
+  /** Reloaded. */
   readonly maxConcurrentDownloads: number;
+  /** Reloaded. */
   readonly maxConcurrentUploads: number;
+  /** Reloaded. */
   readonly maxDownloadAttempts: number;
 }
