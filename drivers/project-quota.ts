@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto';
-import { invalid } from '@gantry/core/contracts/errors.js';
+import { invalid, unavailable } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 
 /** Numbers below are for people: `/etc/projects` and other engines count from 1. */
 const FIRST = 0x4000_0000;
 /** And where a daemon's search begins differs by its instance, so that two on one file system do not look at the same numbers. */
 const SPREAD = 0x0fff_ffff;
+
+/** What a mount writes is a few blocks. A container that fills this each time it is started gets no further than the second figure. */
+const ROOM = 128 * 1024;
+const MOST_ROOM = 16 * 1024 * 1024;
 
 /**
  * Limits of folders by the project quota of ext4 and xfs. Each limited folder, with all that is made in it, is a project of its own,
@@ -51,6 +55,18 @@ export class ProjectQuota {
     await projects.limit(this.env.root, project, before + bytes);
     // From here on the file system knows that it is used.
     this.taken.delete(project);
+  }
+
+  /**
+   * Leaves room for what a mount itself must write into a folder whose project is full: overlayfs makes its work folder anew each time, and
+   * where it cannot the mount is read-only. `quota` is what the folder was limited to; what was given beyond it ends with the next call.
+   */
+  async makeRoom(folder: string, quota: number): Promise<void> {
+    const { projects } = this.env.host;
+    const project = await projects.of(folder);
+    const { bytes } = await projects.usage(this.env.root, project);
+    if (bytes > quota + MOST_ROOM) throw unavailable(`all that may be written below ${folder} is used up, and more`);
+    await projects.limit(this.env.root, project, Math.max(quota, bytes + ROOM));
   }
 
   /** Takes the limit of a folder away, before the folder is removed. Without a limit, or absent, it is fine. */

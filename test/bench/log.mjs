@@ -35,7 +35,9 @@ export async function measure({ gantry, docker }) {
   };
   try {
     const times = await interleaved(5, { gantry: write(gantry), dockerd: write(docker) }, { warmUp: 0 });
-    row('log write, lines of 100 bytes, start to exit (more is better)', 'MB/s', 5, median(times.gantry), { dockerd: median(times.dockerd) });
+    row('log write, lines of 100 bytes, start to exit (more is better)', 'MB/s', 5, median(times.gantry), {
+      dockerd: median(times.dockerd),
+    });
     row('log read back (more is better)', 'MB/s', 5, median(reads.gantry), { dockerd: median(reads.dockerd) });
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -33,6 +33,7 @@ const parts = {
   memory: () => import('./memory.mjs'),
   log: () => import('./log.mjs'),
   pull: () => import('./pull.mjs'),
+  storage: () => import('./storage.mjs'),
   network: () => import('./network.mjs'),
 };
 const chosen = process.argv.slice(2);

@@ -82,9 +82,10 @@ async function waitFor(peer) {
 
 const line = (command, ...args) => (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n')[0].trim();
 
-export async function openPeers() {
-  mkdirSync('/var/lib/gantry-bench', { recursive: true, mode: 0o700 });
-  const folder = mkdtempSync('/var/lib/gantry-bench/');
+/** Both on roots of their own below `parent`, with the same storage driver. */
+export async function openPeers({ storageDriver = 'overlay2', parent = '/var/lib/gantry-bench' } = {}) {
+  mkdirSync(parent, { recursive: true, mode: 0o700 });
+  const folder = mkdtempSync(`${parent}/`);
   const registry = await startRegistry();
   const imageRef = await registry.push('bench/busybox', 'latest', await makeImage());
   const output = (name) => openSync(join(folder, `${name}.log`), 'w');
@@ -108,6 +109,8 @@ export async function openPeers() {
         '/dev/null',
         '--bip',
         '10.231.0.1/16',
+        '--storage-driver',
+        storageDriver,
       ],
       { stdio: ['ignore', gantryLog, gantryLog] },
     ),
@@ -130,7 +133,7 @@ export async function openPeers() {
         '--bip',
         '10.232.0.1/16',
         '--storage-driver',
-        'overlay2',
+        storageDriver,
       ],
       { stdio: ['ignore', dockerLog, dockerLog] },
     ),

@@ -63,7 +63,13 @@ export class Overlay2Driver implements StorageDriver {
       rmSync(this.layout.shortLink(link), { force: true });
       symlinkSync(join('..', id, 'diff'), this.layout.shortLink(link));
       writeFileSync(this.layout.link(id), link);
-      this.snapshots.remember(id, { link, below, writable, ...(boot === undefined ? {} : { boot }) });
+      this.snapshots.remember(id, {
+        link,
+        below,
+        writable,
+        ...(boot === undefined ? {} : { boot }),
+        ...(limit === undefined ? {} : { quota: limit }),
+      });
     } catch (error) {
       await this.remove(id);
       throw error;
@@ -82,9 +88,10 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async acquire(id: SnapshotId): Promise<Mount[]> {
-    const { writable, boot } = this.snapshots.get(id);
+    const { writable, boot, quota } = this.snapshots.get(id);
     const mount = this.mountOf(id, writable);
     if (boot !== undefined) this.renewVolatile(id, boot);
+    if (quota !== undefined) await this.quotas.makeRoom(this.layout.diff(id), quota);
     this.acquired.add(id);
     return [mount];
   }

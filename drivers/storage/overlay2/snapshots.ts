@@ -14,6 +14,8 @@ export interface Known {
   readonly writable: boolean;
   /** The boot during which its content counts, for one that is not to outlive a stop of the machine. */
   readonly boot?: string;
+  /** Its limit in bytes, when it has one. */
+  readonly quota?: number;
 }
 
 /** The snapshots of a driver as its folder has them, read once. */
@@ -35,11 +37,13 @@ export class Snapshots {
     const link = this.text(this.layout.link(id));
     if (link === undefined) return undefined;
     const boot = this.text(this.layout.volatile(id));
+    const quota = this.text(this.layout.quota(id));
     const known = {
       link,
       below: this.readBelow(id),
       writable: statSync(this.layout.work(id), { throwIfNoEntry: false }) !== undefined,
       ...(boot === undefined ? {} : { boot }),
+      ...(quota === undefined ? {} : { quota: Number(quota) }),
     };
     this.known.set(id, known);
     return known;

@@ -1,0 +1,220 @@
+// Each storage driver beside dockerd with the same one, each pair on a file system of its own in a loop file: layers made and removed,
+// differences, commits, a pull of small files, and a container. GANTRY_BENCH_DRIVERS names the drivers (all by default).
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createReadStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { makeImage } from '../../cli/setup/trial-image.mjs';
+import { openPeers } from './peers.mjs';
+import { interleaved, median, quantile, row } from './report.mjs';
+
+const FILE_SYSTEMS = { overlay2: 'ext4', btrfs: 'btrfs', vfs: 'ext4' };
+const LAYERS = 60;
+const PULLS = 2;
+
+const must = (command, ...args) => {
+  const { status, stderr, stdout } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`);
+  return stdout;
+};
+
+const timed = (work) => {
+  const began = performance.now();
+  work();
+  return performance.now() - began;
+};
+
+/** A new file system in a sparse file. */
+function openVolume(type) {
+  const folder = mkdtempSync('/var/tmp/gantry-bench-volume-');
+  const image = join(folder, 'image');
+  const path = join(folder, 'mounted');
+  mkdirSync(path);
+  must('truncate', '-s', '24G', image);
+  must(`mkfs.${type}`, '-q', image);
+  must('mount', '-o', 'loop', image, path);
+  return {
+    path,
+    close() {
+      must('umount', path);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Sends an archive as a request's body. */
+const send = (peer, method, path, file) =>
+  new Promise((done, fail) => {
+    const call = request(
+      { socketPath: peer.socket, method, path: `/v1.41${path}`, headers: { 'content-type': 'application/x-tar' } },
+      (answer) => {
+        const chunks = [];
+        answer.on('data', (chunk) => chunks.push(chunk));
+        answer.on('end', () => {
+          const text = Buffer.concat(chunks).toString();
+          if (answer.statusCode >= 400) fail(new Error(`${peer.name}: ${method} ${path}: ${answer.statusCode} ${text}`));
+          else done(text);
+        });
+      },
+    );
+    call.on('error', fail);
+    createReadStream(file).pipe(call);
+  });
+
+const create = async (peer, image) => JSON.parse(await peer.api('POST', '/containers/create', { Image: image, Cmd: ['true'] })).Id;
+
+/** Made, mounted for a look at `/`, unmounted, removed. */
+async function oneLayer(peer) {
+  const id = await create(peer, peer.image);
+  await peer.api('HEAD', `/containers/${id}/archive?path=/`);
+  await peer.api('DELETE', `/containers/${id}`);
+}
+
+async function layers(name, { gantry, docker }) {
+  for (const width of [1, 16]) {
+    const samples = { gantry: [], dockerd: [] };
+    const rounds = Math.ceil(LAYERS / width);
+    const work = (peer) => async () => {
+      const began = performance.now();
+      await Promise.all(
+        Array.from({ length: width }, async () => {
+          const own = performance.now();
+          await oneLayer(peer);
+          samples[peer.name].push(performance.now() - own);
+        }),
+      );
+      return performance.now() - began;
+    };
+    await interleaved(rounds, { gantry: work(gantry), dockerd: work(docker) });
+    for (const [word, q] of [
+      ['p50', 0.5],
+      ['p99', 0.99],
+    ])
+      row(
+        `${name}: container created, mounted, unmounted, removed, ${width} at once, ${word}`,
+        'ms',
+        samples.gantry.length,
+        quantile(samples.gantry, q),
+        {
+          dockerd: quantile(samples.dockerd, q),
+        },
+      );
+  }
+}
+
+/** Archives of 200,000 files in 200 folders, and of each tenth of them changed. */
+function manyFiles() {
+  const folder = mkdtempSync('/var/tmp/gantry-bench-files-');
+  const all = join(folder, 'all');
+  const some = join(folder, 'some');
+  for (let group = 0; group < 200; group++) {
+    for (const root of [all, some]) mkdirSync(join(root, `d${group}`), { recursive: true });
+    for (let file = 0; file < 1000; file++) {
+      writeFileSync(join(all, `d${group}`, `f${file}`), `file ${file} of ${group}\n`);
+      if (file % 10 === 0) writeFileSync(join(some, `d${group}`, `f${file}`), `changed file ${file} of ${group}\n`);
+    }
+  }
+  for (const name of ['all', 'some']) must('tar', '-C', join(folder, name), '-cf', join(folder, `${name}.tar`), '.');
+  for (const name of ['all', 'some']) rmSync(join(folder, name), { recursive: true });
+  return { all: join(folder, 'all.tar'), some: join(folder, 'some.tar'), close: () => rmSync(folder, { recursive: true }) };
+}
+
+async function differences(name, { gantry, docker }, archives) {
+  const ids = new Map();
+  for (const peer of [gantry, docker]) {
+    await send(peer, 'POST', '/images/create?fromSrc=-&repo=bench-many&tag=latest', archives.all);
+    const id = await create(peer, 'bench-many:latest');
+    await send(peer, 'PUT', `/containers/${id}/archive?path=/`, archives.some);
+    ids.set(peer, id);
+  }
+  const changes = (peer) => async () => {
+    const found = JSON.parse(await peer.api('GET', `/containers/${ids.get(peer)}/changes`));
+    if (found.length < 20_000) throw new Error(`${peer.name} found ${found.length} changes`);
+  };
+  const seen = await interleaved(3, { gantry: changes(gantry), dockerd: changes(docker) });
+  row(`${name}: diff of 20,000 changed files among 200,000`, 'ms', 3, median(seen.gantry), { dockerd: median(seen.dockerd) });
+  const commit = (peer) => async () => void (await peer.api('POST', `/commit?container=${ids.get(peer)}&repo=bench-commit`));
+  const made = await interleaved(2, { gantry: commit(gantry), dockerd: commit(docker) }, { warmUp: 0 });
+  row(`${name}: commit of them`, 'ms', 2, median(made.gantry), { dockerd: median(made.dockerd) });
+}
+
+/** 50,000 files of 4 kB; half of each is noise. */
+const smallFiles = () =>
+  makeImage({
+    extend(rootfs) {
+      for (let folder = 0; folder < 500; folder++) {
+        const path = join(rootfs, 'data', String(folder));
+        mkdirSync(path, { recursive: true });
+        for (let file = 0; file < 100; file++)
+          writeFileSync(join(path, `${file}.bin`), Buffer.concat([randomBytes(2048), Buffer.alloc(2048, folder)]));
+      }
+    },
+  });
+
+async function pulls(name, { gantry, docker, registry }, volume, images) {
+  const refs = [];
+  for (const [round, image] of images.entries()) refs.push(await registry.push('bench/small', `round${round}`, image));
+  const scratch = join(volume, 'scratch');
+  mkdirSync(scratch);
+  for (const [round, image] of images.entries()) {
+    writeFileSync(join(scratch, `${round}.tar.gz`), image.layer);
+    writeFileSync(join(scratch, `${round}.tar`), image.tar);
+  }
+  // What earlier work left to be written does not fall on this one.
+  const settled = (work) => (round) => {
+    must('sync');
+    return timed(() => work(round));
+  };
+  const times = await interleaved(
+    images.length,
+    {
+      gantry: settled((round) => gantry.docker('pull', '-q', refs[round])),
+      dockerd: settled((round) => docker.docker('pull', '-q', refs[round])),
+      inflate: settled((round) => must('sh', '-c', `gzip -dc ${join(scratch, `${round}.tar.gz`)} >/dev/null`)),
+      tar: settled((round) => {
+        mkdirSync(join(scratch, String(round)));
+        must('tar', '-C', join(scratch, String(round)), '-xf', join(scratch, `${round}.tar`));
+      }),
+    },
+    { warmUp: 0 },
+  );
+  row(`${name}: pull of 50,000 files, ${Math.round(images[0].tar.length / 1048576)} MB`, 'ms', images.length, median(times.gantry), {
+    dockerd: median(times.dockerd),
+    'gzip -dc': median(times.inflate),
+    'tar -x': median(times.tar),
+  });
+}
+
+async function runs(name, { gantry, docker }) {
+  const run = (peer) => () => void peer.docker('run', '--rm', '--network', 'none', peer.image, 'true');
+  const times = await interleaved(10, { gantry: run(gantry), dockerd: run(docker) });
+  row(`${name}: docker run --rm, none`, 'ms', 10, median(times.gantry), { dockerd: median(times.dockerd) });
+}
+
+export async function measure() {
+  const chosen = process.env.GANTRY_BENCH_DRIVERS?.split(',') ?? Object.keys(FILE_SYSTEMS);
+  const archives = manyFiles();
+  const images = [];
+  for (let round = 0; round < PULLS; round++) images.push(await smallFiles());
+  try {
+    for (const name of chosen) {
+      const volume = openVolume(FILE_SYSTEMS[name]);
+      try {
+        const peers = await openPeers({ storageDriver: name, parent: volume.path });
+        try {
+          await layers(name, peers);
+          await runs(name, peers);
+          await pulls(name, peers, volume.path, images);
+          await differences(name, peers, archives);
+        } finally {
+          await peers.close();
+        }
+      } finally {
+        volume.close();
+      }
+    }
+  } finally {
+    archives.close();
+  }
+}
