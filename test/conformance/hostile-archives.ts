@@ -47,6 +47,17 @@ export const hostileArchives: readonly HostileArchive[] = [
   hostile('a name with a line break and a backslash', [file('a\nb\\c')], ['a\nb\\c']),
   hostile('a name of 256 bytes', [file('n'.repeat(256))], 'refused', '255'),
   hostile('a path of 5000 bytes', [file('long/'.repeat(1000))], 'refused', '4095'),
+  hostile('a path of 64 KiB', [file('x', { pax: { path: 'long/'.repeat(13_000) } })], 'refused'),
+  hostile('a file whose name ends in a slash', [file('f/', { type: '0' })], ['f']),
+  raw(
+    'a name that is no UTF-8, and one that climbs out after it',
+    Buffer.concat([
+      archiveEntry(file('x', { patch: (header) => void header.write('caf\xe9\0', 0, 'latin1') })),
+      archiveEntry(file('../victim/secret')),
+      end,
+    ]),
+    '../victim/secret',
+  ),
   hostile('a name with a NUL byte', [file('x', { pax: { path: 'a\0b' } })], 'refused', 'NUL'),
 
   // Symbolic links.
@@ -75,6 +86,21 @@ export const hostileArchives: readonly HostileArchive[] = [
     'refused',
     'l0/x',
   ),
+  hostile(
+    'everything that can be changed through a link out',
+    [symlink('l', '../victim/secret'), file('l', { mode: 0o7777, uid: 4242, gid: 4242, mtime: 1, pax: { 'SCHILY.xattr.user.evil': '1' } })],
+    ['l'],
+  ),
+  hostile(
+    'a folder below a link out, with other properties',
+    [symlink('d', '../victim'), { path: 'd/', mode: 0o7777, uid: 4242, gid: 4242 }, { path: 'd/', mode: 0o755 }],
+    ['d'],
+  ),
+  hostile(
+    'a link that is replaced, and what was resolved through it',
+    [{ path: 'a/' }, file('a/x'), symlink('a', '../victim'), file('a/secret')],
+    ['a', 'victim', 'victim/secret'],
+  ),
   hostile('a link to nothing', [symlink('a', '')], 'refused', 'nothing'),
   hostile(
     'a link into the kernel',
@@ -89,6 +115,11 @@ export const hostileArchives: readonly HostileArchive[] = [
   hostile('a hard link through a link out', [symlink('l', '../victim'), hardLink('h', 'l/secret')], 'refused', 'l/secret'),
   hostile('a hard link to a link out, then a file over it', [symlink('l', '../victim/secret'), hardLink('h', 'l'), file('h')], ['h', 'l']),
   hostile('a hard link to a folder', [{ path: 'd/' }, hardLink('h', 'd')], 'refused', 'folder'),
+  hostile(
+    'a hard link to a link out, and its properties changed by both names',
+    [symlink('l', '../victim/secret'), hardLink('h', 'l'), file('h', { mode: 0o7777, uid: 4242 }), file('l', { mode: 0o7777, uid: 4242 })],
+    ['h', 'l'],
+  ),
   hostile('a hard link to what comes later', [hardLink('h', 'later'), file('later')], 'refused', 'later'),
   hostile('a hard link to itself', [file('h'), hardLink('h', 'h')], ['h']),
   hostile('a hard link to the target itself', [hardLink('h', '.')], 'refused'),
@@ -106,6 +137,7 @@ export const hostileArchives: readonly HostileArchive[] = [
   hostile('a negative PAX size', [file('x', { pax: { size: '-1' } })], 'refused', 'size'),
   hostile('a user id of 2^32 - 1', [file('x', { pax: { uid: '4294967295' } })], 'refused', 'uid'),
   hostile('a user id of 2^64', [file('x', { pax: { uid: '18446744073709551616' } })], 'refused', 'uid'),
+  hostile('a time after the end of time', [file('x', { pax: { mtime: `${2n ** 64n}` } })], 'refused', 'mtime'),
   hostile('a time that is none', [file('x', { pax: { mtime: 'now' } })], 'refused', 'mtime'),
 
   // Structure.
@@ -130,6 +162,19 @@ export const hostileArchives: readonly HostileArchive[] = [
     Buffer.concat([archiveEntry({ path: '././@LongLink', type: 'L', content: 'x', size: 1 << 30 }), end]),
     'too long',
   ),
+  raw(
+    'a chain of GNU long names',
+    Buffer.concat([
+      ...Array.from({ length: 300 }, () => archiveEntry({ path: '././@LongLink', type: 'L', content: '../victim/secret\0' })),
+      archiveEntry(file('x')),
+      end,
+    ]),
+  ),
+  raw(
+    'a hundred thousand PAX records',
+    Buffer.concat([archiveEntry({ path: 'pax', type: 'x', content: paxRecord('path', '../victim/secret').repeat(100_000) }), end]),
+  ),
+  raw('an attribute of 1 MiB', archive([file('x', { pax: { 'SCHILY.xattr.user.a': 'v'.repeat(1 << 20) } })])),
   raw(
     'two thousand attributes',
     archive([file('x', { pax: Object.fromEntries(Array.from({ length: 2000 }, (_, index) => [`SCHILY.xattr.user.a${index}`, 'v'])) })]),

@@ -131,6 +131,21 @@ describe.skipIf(!isRoot)('archives on a real kernel', () => {
           });
     });
 
+    it('refuses an archive that is cut, wherever it is', async () => {
+      const ten = archive([
+        ...Array.from({ length: 8 }, (_, index) => ({ path: `f${index}`, content: 'x'.repeat(index * 300) })),
+        { path: 'long'.repeat(40), content: 'l' },
+        { path: 'd/' },
+      ]);
+      const entries = ten.length - 1024;
+      for (let length = 1; length < entries; length += 97)
+        // An end between two entries is one without its mark, which tar programs take.
+        await unpack(ten.subarray(0, length), 'overlay').then(
+          () => expect(length % 512, `${length}`).toBe(0),
+          (error: unknown) => expect(error).toMatchObject({ kind: 'invalid-parameter' }),
+        );
+    });
+
     it('refuses a changed byte', async () => {
       for (const packed of [gzipSync(bytes), ...['bzip2', 'xz'].map((name) => execFileSync(name, ['-qc'], { input: bytes }))])
         for (const at of [12, packed.length >> 1, packed.length - 6]) {
