@@ -7,8 +7,8 @@ const FIRST = 0x4000_0000;
 /** And where a daemon's search begins differs by its instance, so that two on one file system do not look at the same numbers. */
 const SPREAD = 0x0fff_ffff;
 
-/** What a mount writes is a few blocks. A container that fills this each time it is started gets no further than the second figure. */
-const ROOM = 128 * 1024;
+/** What a mount writes is a few blocks, but xfs wants many more free before it makes a folder. A container that fills this each time it is started gets no further than the second figure. */
+const ROOM = 1024 * 1024;
 const MOST_ROOM = 16 * 1024 * 1024;
 
 /**
