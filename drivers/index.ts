@@ -8,6 +8,7 @@ import { hostNetwork } from './network/host/manifest.js';
 import { ipvlanNetwork } from './network/ipvlan/manifest.js';
 import { macvlanNetwork } from './network/macvlan/manifest.js';
 import { noneNetwork } from './network/none/manifest.js';
+import { overlayNetwork } from './network/overlay/manifest.js';
 import { nativeRuntime } from './runtime/native/manifest.js';
 import { runcRuntime } from './runtime/runc/manifest.js';
 import { btrfs } from './storage/btrfs/manifest.js';
@@ -25,6 +26,7 @@ export const drivers: readonly AnyManifest[] = [
   noneNetwork,
   macvlanNetwork,
   ipvlanNetwork,
+  overlayNetwork,
   defaultIpam,
   clusterIpam,
   local,

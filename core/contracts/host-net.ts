@@ -26,6 +26,15 @@ export interface LinkCounters {
   readonly txDropped: number;
 }
 
+/** An entry that was added, not learned: of a link's neighbours, or of where it (or its bridge) forwards frames to. */
+export interface Neighbour {
+  readonly mac: string;
+  /** '' for a forwarding entry. */
+  readonly address: string;
+  /** Of a vxlan's forwarding entry the host; of a bridge's, ''. */
+  readonly destination: string;
+}
+
 /** A unicast route of the main table. */
 export interface HostRoute {
   /** CIDR; a default route is `0.0.0.0/0` or `::/0`. */
@@ -234,6 +243,7 @@ export interface HostNet {
   configure(namespace: string, steps: readonly NetStep[]): Promise<void>;
   links(namespace: string): Promise<Link[]>;
   routes(namespace: string): Promise<HostRoute[]>;
+  neighbours(namespace: string, link: string): Promise<Neighbour[]>;
   /** Interface counters by name, loopback left out. */
   counters(namespace: string): Promise<Record<string, LinkCounters>>;
 

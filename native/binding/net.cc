@@ -185,6 +185,26 @@ Napi::Value links(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value neighbours(const Napi::CallbackInfo& info) {
+  return run_off_thread<std::vector<NeighbourInfo>>(
+      info.Env(),
+      [path = text_argument(info, 0), link = text_argument(info, 1)] {
+        enter_namespace(path);
+        return Rtnl().neighbours(link);
+      },
+      [](Napi::Env env, std::vector<NeighbourInfo>& neighbours) -> Napi::Value {
+        Napi::Array result = Napi::Array::New(env, neighbours.size());
+        for (uint32_t i = 0; i < neighbours.size(); i++) {
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("mac", neighbours[i].mac);
+          object.Set("address", neighbours[i].address);
+          object.Set("destination", neighbours[i].destination);
+          result.Set(i, object);
+        }
+        return result;
+      });
+}
+
 Napi::Value routes(const Napi::CallbackInfo& info) {
   return run_off_thread<std::vector<RouteInfo>>(
       info.Env(),
@@ -306,6 +326,7 @@ void init_net(Napi::Env env, Napi::Object exports) {
   set("configure", configure);
   set("links", links);
   set("routes", routes);
+  set("neighbours", neighbours);
   set("counters", counters);
   set("openSocket", open_socket_js);
   set("reservePort", reserve_port_js);

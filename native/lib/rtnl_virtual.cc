@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <libmnl/libmnl.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -130,6 +131,40 @@ void Rtnl::delete_forwarding(const std::string& link, const std::string& mac, co
   NetlinkMessage message = forwarding_message(RTM_DELNEIGH, 0, link, mac, destination);
   int err = socket_.request(message);
   if (err != ENOENT) check(err, "delete forwarding entry", mac + " of " + link);
+}
+
+std::vector<NeighbourInfo> Rtnl::neighbours(const std::string& link) {
+  std::vector<NeighbourInfo> found;
+  int index = index_of(link);
+  for (int family : {AF_BRIDGE, AF_INET, AF_INET6}) {
+    size_t before = found.size();
+    socket_.dump(
+        [&] {
+          NetlinkMessage message(RTM_GETNEIGH, 0);
+          message.header<ndmsg>()->ndm_family = static_cast<uint8_t>(family);
+          return message;
+        },
+        [&](const nlmsghdr* header) {
+          const auto* info = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(header));
+          if (info->ndm_ifindex != index || info->ndm_family != family) return;
+          NeighbourInfo entry;
+          for (const nlattr* attribute : attributes(header, sizeof *info)) {
+            const void* data = mnl_attr_get_payload(attribute);
+            size_t size = mnl_attr_get_payload_len(attribute);
+            uint16_t type = mnl_attr_get_type(attribute);
+            if (type == NDA_LLADDR) entry.mac = format_mac(static_cast<const uint8_t*>(data), size);
+            if (type != NDA_DST || (size != 4 && size != 16)) continue;
+            (family == AF_BRIDGE ? entry.destination : entry.address) =
+                format_address(size == 4 ? AF_INET : AF_INET6, data);
+          }
+          // On a bridge NUD_PERMANENT is the port's own address, and what is sticky is ours.
+          bool ours = family == AF_BRIDGE && entry.destination.empty() ? (info->ndm_flags & NTF_STICKY) != 0
+                                                                       : (info->ndm_state & NUD_PERMANENT) != 0;
+          if (ours) found.push_back(std::move(entry));
+        },
+        [&] { found.resize(before); });
+  }
+  return found;
 }
 
 }  // namespace gantry

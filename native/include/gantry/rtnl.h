@@ -76,6 +76,15 @@ struct LinkInfo {
   LinkCounters counters;
 };
 
+/// An entry that somebody wrote, not one that the kernel learned: of a link's neighbours or its forwarding table.
+struct NeighbourInfo {
+  std::string mac;
+  /// '' for a forwarding entry.
+  std::string address;
+  /// Of a vxlan's forwarding entry the host.
+  std::string destination;
+};
+
 struct RouteInfo {
   /// CIDR; `0.0.0.0/0` and `::/0` for a default route.
   std::string destination;
@@ -109,6 +118,9 @@ class Rtnl {
   /// this port, whatever frames say. Replaces an entry of the same kind.
   void add_forwarding(const std::string& link, const std::string& mac, const std::string& destination);
   void delete_forwarding(const std::string& link, const std::string& mac, const std::string& destination);
+
+  /// What `add_neighbour` and `add_forwarding` made, an entry of the link's bridge without address and destination.
+  std::vector<NeighbourInfo> neighbours(const std::string& link);
 
   std::vector<LinkInfo> links();
   /// Of the main table, unicast.

@@ -1,0 +1,271 @@
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ClusterChange, ClusterStore } from '@gantry/core/contracts/cluster.js';
+import { EngineError, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
+import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
+import type {
+  CreateNetwork,
+  EndpointInterface,
+  GlobalAllocation,
+  JoinInfo,
+  NetworkDriver,
+  PublishedPort,
+} from '@gantry/core/contracts/network.js';
+import { type OverlayOptions, type OverlaySettings, parseOptions, VNI_OPTION } from './options.js';
+import { ENDPOINTS, endpointKey, type RemoteChange, Remotes } from './remotes.js';
+import { Segment } from './segment.js';
+import { VniAllocator } from './vni.js';
+
+interface Endpoint {
+  readonly mac: string;
+  /** Without prefix lengths. */
+  readonly addresses: readonly string[];
+  joined: boolean;
+}
+
+interface OverlayNetwork {
+  readonly options: OverlayOptions;
+  readonly endpoints: Map<string, Endpoint>;
+  /** Present while an endpoint of this host is on the network. */
+  segment: Segment | undefined;
+}
+
+/** What VXLAN puts before a frame, the frame's own header included. */
+const OVERHEAD = { 4: 50, 6: 70 } as const;
+
+/**
+ * Networks over several hosts. Each engine announces its own endpoints in the cluster's store and programs those of the others into
+ * the kernel; a network is in the kernel of the hosts that have an endpoint on it, and nowhere else.
+ */
+export class OverlayDriver implements NetworkDriver, GlobalAllocation {
+  readonly scope = 'global';
+  private readonly networks = new Map<string, OverlayNetwork>();
+  private readonly remotes: Remotes;
+  private readonly vnis: VniAllocator;
+  /** Work on a network's segment, one piece after the other. */
+  private readonly turns = new Map<string, Promise<unknown>>();
+  private settled = false;
+  private stop = (): void => undefined;
+
+  constructor(
+    private readonly env: DriverEnv,
+    private readonly store: ClusterStore,
+    private readonly settings: OverlaySettings,
+  ) {
+    this.remotes = new Remotes(store.address);
+    this.vnis = new VniAllocator(store);
+  }
+
+  start(): void {
+    this.stop = this.store.observe(ENDPOINTS, (changes) => this.onChanges(changes));
+  }
+
+  async allocateNetwork(networkId: string, config: CreateNetwork): Promise<Readonly<Record<string, string>>> {
+    const { vni } = parseOptions(config.options);
+    return { ...config.options, [VNI_OPTION]: String(await this.vnis.allocate(networkId, vni)) };
+  }
+
+  async freeNetwork(networkId: string): Promise<void> {
+    await this.vnis.free(networkId);
+  }
+
+  async auditNetworks(known: ReadonlySet<string>): Promise<void> {
+    await this.vnis.audit(known);
+  }
+
+  /** The kernel hears of it when the first endpoint joins. */
+  async createNetwork(networkId: string, config: CreateNetwork): Promise<void> {
+    const options = parseOptions(config.options);
+    if (options.vni === 0) throw invalid('an overlay network needs a VNI');
+    const known = this.networks.get(networkId);
+    this.networks.set(networkId, {
+      options,
+      endpoints: known?.endpoints ?? new Map<string, Endpoint>(),
+      segment: known?.segment,
+    });
+  }
+
+  async deleteNetwork(networkId: string): Promise<void> {
+    await this.inTurn(networkId, async () => {
+      await this.segmentAt(networkId, undefined).down();
+      this.networks.delete(networkId);
+    });
+  }
+
+  async createEndpoint(networkId: string, endpointId: string, iface: EndpointInterface): Promise<EndpointInterface> {
+    const network = this.network(networkId);
+    const addresses = [iface.address, iface.addressV6].flatMap((address) => (address ? [bare(address)] : []));
+    if (addresses.length === 0) throw invalid('an endpoint of an overlay network needs an address');
+    const mac = iface.mac || network.endpoints.get(endpointId)?.mac || macFor(addresses[0] ?? '');
+    const endpoint = { mac, addresses, joined: network.endpoints.get(endpointId)?.joined ?? false };
+    network.endpoints.set(endpointId, endpoint);
+    if (!this.settled) {
+      // It lives, and its link is where a former life put it.
+      endpoint.joined = true;
+      this.store.announceAgain(endpointKey(networkId, endpointId), this.announcementOf(endpoint));
+    }
+    return { mac };
+  }
+
+  async deleteEndpoint(networkId: string, endpointId: string): Promise<void> {
+    await this.leave(networkId, endpointId);
+    this.networks.get(networkId)?.endpoints.delete(endpointId);
+  }
+
+  async join(networkId: string, endpointId: string, sandboxPath: string): Promise<JoinInfo> {
+    const network = this.network(networkId);
+    const endpoint = network.endpoints.get(endpointId);
+    if (!endpoint) throw notFound('endpoint', endpointId);
+    const srcName = `gq${this.hash(endpointId)}`;
+    await this.inTurn(networkId, async () => {
+      endpoint.joined = true;
+      try {
+        network.segment ??= await this.raise(networkId, network);
+        await network.segment.attach(this.pairName(endpointId), { name: srcName, mac: endpoint.mac, namespace: sandboxPath });
+        await this.store.announce(endpointKey(networkId, endpointId), this.announcementOf(endpoint));
+      } catch (error) {
+        await this.takeOut(networkId, endpointId);
+        throw error;
+      }
+    });
+    return { link: { srcName, dstPrefix: 'eth', inSandbox: true }, routes: [] };
+  }
+
+  async leave(networkId: string, endpointId: string): Promise<void> {
+    await this.inTurn(networkId, () => this.takeOut(networkId, endpointId));
+  }
+
+  /** Ports are published where the sandbox's way out is. */
+  async publish(): Promise<PublishedPort[]> {
+    return [];
+  }
+
+  async unpublish(): Promise<void> {}
+
+  async settle(): Promise<void> {
+    this.settled = true;
+    const kept = new Set<string>();
+    for (const [id, network] of this.networks) {
+      if (!isUsed(network)) continue;
+      kept.add(fileOf(id));
+      await this.inTurn(id, async () => {
+        network.segment = this.segmentAt(id, await this.mtuOf(network.options));
+        // Who is where may have changed meanwhile; until the store tells, the former state serves.
+        void this.store.whenKnown().then(() => this.resync(id));
+      });
+    }
+    for (const file of await readdir(this.env.runRoot)) {
+      if (kept.has(file)) continue;
+      this.env.log.info('taking away what a former run left of an overlay network', { network: file });
+      await this.segmentAt(file, undefined).down();
+    }
+  }
+
+  /** Containers go on, and stay announced for a while. */
+  async close(): Promise<void> {
+    this.stop();
+    await Promise.allSettled(this.turns.values());
+  }
+
+  /** The last one takes the network out of this host's kernel. */
+  private async takeOut(networkId: string, endpointId: string): Promise<void> {
+    this.store.withdraw(endpointKey(networkId, endpointId));
+    const network = this.networks.get(networkId);
+    const endpoint = network?.endpoints.get(endpointId);
+    if (endpoint) endpoint.joined = false;
+    const segment = network?.segment ?? this.segmentAt(networkId, undefined);
+    if (network && isUsed(network)) return segment.detach(this.pairName(endpointId));
+    await segment.down();
+    if (network) network.segment = undefined;
+  }
+
+  private async raise(networkId: string, network: OverlayNetwork): Promise<Segment> {
+    const segment = this.segmentAt(networkId, await this.mtuOf(network.options), network.options.vni);
+    await segment.up();
+    await segment.put(this.remotes.in(networkId));
+    return segment;
+  }
+
+  private onChanges(changes: readonly ClusterChange[]): void {
+    for (const change of this.remotes.take(changes)) {
+      this.inTurn(change.networkId, () => this.program(change)).catch(async (error: unknown) => {
+        this.env.log.warn('endpoints of other hosts were not taken in, and all are compared', { error: messageOf(error) });
+        await this.resync(change.networkId);
+      });
+    }
+  }
+
+  private async program({ networkId, put, drop }: RemoteChange): Promise<void> {
+    const segment = this.networks.get(networkId)?.segment;
+    if (!segment) return;
+    await segment.drop(drop);
+    await segment.put(put);
+  }
+
+  /** Brings the kernel's entries into line with what is known, from whatever they are. */
+  private async resync(networkId: string): Promise<void> {
+    try {
+      await this.inTurn(networkId, async () => {
+        const network = this.networks.get(networkId);
+        if (!network?.segment) return;
+        const pairs = [...network.endpoints].filter(([, { joined }]) => joined).map(([id]) => this.pairName(id));
+        await network.segment.sync(this.remotes.in(networkId), new Set(pairs));
+      });
+    } catch (error) {
+      this.env.log.error('the endpoints of an overlay network could not be compared', { network: networkId, error: messageOf(error) });
+    }
+  }
+
+  /** What fits into a packet on the link that has this host's address. */
+  private async mtuOf({ mtu }: OverlayOptions): Promise<number> {
+    if (mtu > 0) return mtu;
+    const link = (await this.env.host.net.links('')).find(({ addresses }) => addresses.some((text) => bare(text) === this.store.address));
+    if (!link) throw new EngineError('system', `no interface of this host has the advertised address ${this.store.address}`);
+    return link.mtu - OVERHEAD[this.store.address.includes(':') ? 6 : 4];
+  }
+
+  private segmentAt(networkId: string, mtu: number | undefined, vni = this.networks.get(networkId)?.options.vni ?? 0): Segment {
+    const config = { vni, port: this.settings.port, local: this.store.address, mtu: mtu ?? 0 };
+    return new Segment(this.env.host.net, join(this.env.runRoot, fileOf(networkId)), config);
+  }
+
+  private announcementOf({ mac, addresses }: Endpoint): Readonly<Record<string, unknown>> {
+    return { mac, addresses, host: this.store.address };
+  }
+
+  private async inTurn<T>(networkId: string, work: () => Promise<T>): Promise<T> {
+    const mine = (this.turns.get(networkId) ?? Promise.resolve()).then(work, work);
+    const tail = mine.catch(() => undefined).then(() => void (this.turns.get(networkId) === tail && this.turns.delete(networkId)));
+    this.turns.set(networkId, tail);
+    return mine;
+  }
+
+  private network(id: string): OverlayNetwork {
+    const network = this.networks.get(id);
+    if (!network) throw notFound('network', id);
+    return network;
+  }
+
+  private pairName(endpointId: string): string {
+    return `ov${this.hash(endpointId)}`;
+  }
+
+  private hash(id: string): string {
+    return createHash('sha256').update(`${this.env.instance}/${id}`).digest('hex').slice(0, 12);
+  }
+}
+
+const bare = (address: string): string => address.split('/')[0] ?? '';
+
+const fileOf = (networkId: string): string => networkId.slice(0, 24);
+
+const isUsed = ({ endpoints }: OverlayNetwork): boolean => [...endpoints.values()].some(({ joined }) => joined);
+
+/** Follows from the address: whoever gets the address next has the same one, so no neighbour's cache is wrong. */
+function macFor(address: string): string {
+  const bytes = address.includes(':')
+    ? createHash('sha256').update(address).digest().subarray(0, 4)
+    : Buffer.from(address.split('.').map(Number));
+  return `02:42:${bytes.toString('hex').match(/../g)?.join(':')}`;
+}
