@@ -107,6 +107,7 @@ export class Session {
 
   private async run(): Promise<void> {
     let renewed = 0;
+    let silent = false;
     while (!this.closed) {
       let pause = this.times.heartbeatMs;
       try {
@@ -120,9 +121,12 @@ export class Session {
         await this.putRest();
         await this.removeRest();
         if (this.mayEndFormer && this.former !== '' && this.former !== this.lease) await this.revoke(this.former);
+        silent = false;
         pause = Math.max(50, renewed + this.times.heartbeatMs - Date.now());
       } catch (error) {
-        this.log.warn('telling the cluster store that this engine lives failed', { error: messageOf(error) });
+        // Once for each absence of the store, not for each try.
+        if (!silent) this.log.warn('telling the cluster store that this engine lives failed', { error: messageOf(error) });
+        silent = true;
         this.onSilence();
         pause = Math.min(RETRY_MS, this.times.heartbeatMs);
       }

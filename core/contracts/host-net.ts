@@ -227,6 +227,34 @@ export interface NftBaseChain {
   readonly drops: boolean;
 }
 
+/** One direction of an encrypted path between two hosts: ESP in transport mode with AES-GCM. */
+export interface EncryptionState {
+  readonly source: string;
+  readonly destination: string;
+  readonly spi: number;
+}
+
+/** What becomes of UDP packets to one port that leave for, or arrive from, somewhere. */
+export interface EncryptionPolicy {
+  readonly direction: 'in' | 'out';
+  /** CIDRs. */
+  readonly source: string;
+  readonly destination: string;
+  /** They are dropped; else they must be encrypted, and `source` and `destination` are addresses. */
+  readonly block: boolean;
+  /** With which state they leave; 0 for any of the `reqid`. */
+  readonly spi: number;
+}
+
+/** One step of {@link HostNet.encrypt}. `reqid` tells whose a state is. "delete" of what is absent succeeds. */
+export type EncryptionStep =
+  /** `key`: 32 bytes, then four of salt. `EEXIST` when there is one of that destination and `spi`, `EPROTONOSUPPORT` or `ENOSYS` when the kernel cannot. */
+  | ({ readonly op: 'add-state'; readonly reqid: number; readonly key: Buffer } & EncryptionState)
+  | ({ readonly op: 'delete-state' } & EncryptionState)
+  /** In place of one of the same direction, addresses and port. The lowest `priority` that fits a packet decides. */
+  | ({ readonly op: 'put-policy'; readonly port: number; readonly priority: number; readonly reqid: number } & EncryptionPolicy)
+  | ({ readonly op: 'delete-policy'; readonly port: number } & Omit<EncryptionPolicy, 'block' | 'spi'>);
+
 export type SocketProtocol = 'tcp' | 'udp';
 
 /**
@@ -246,6 +274,11 @@ export interface HostNet {
   neighbours(namespace: string, link: string): Promise<Neighbour[]>;
   /** Interface counters by name, loopback left out. */
   counters(namespace: string): Promise<Record<string, LinkCounters>>;
+
+  /** Takes the steps in order; the first failure ends it. */
+  encrypt(namespace: string, steps: readonly EncryptionStep[]): Promise<void>;
+  /** The states of one `reqid`, and the policies for UDP packets to `port`, whoever made them. */
+  encryption(namespace: string, reqid: number, port: number): Promise<{ states: EncryptionState[]; policies: EncryptionPolicy[] }>;
 
   /** One atomic transaction. */
   nft(namespace: string, commands: readonly NftCommand[]): Promise<void>;

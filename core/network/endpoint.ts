@@ -8,8 +8,11 @@ import type { Sandbox } from './sandbox.js';
 const IFNAME = 'com.docker.network.endpoint.ifname';
 const SYSCTLS = 'com.docker.network.endpoint.sysctls';
 
-/** Whether names are resolved on it; on the default bridge there are links only. */
-export const isUserDefined = (network: Network): boolean => !['bridge', 'host', 'none'].includes(network.name);
+/** Docker's name for the network that leads outside; one that somebody made under it with a subnet of choice is used as it is. */
+export const WAY_OUT = 'docker_gwbridge';
+
+/** Whether names are resolved on it; on the default bridge there are links only, and the way out of overlay networks has none. */
+export const isUserDefined = (network: Network): boolean => !['bridge', 'host', 'none', WAY_OUT].includes(network.name);
 
 /** Refuses what a network cannot give, before anything is acquired. */
 export function checkJoin(network: Network, request: JoinRequest): void {

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import type { ClusterChange, ClusterStore } from '../contracts/cluster.js';
 import { conflict, EngineError, messageOf } from '../contracts/errors.js';
 import type { GlobalAllocation, NetworkDriver } from '../contracts/network.js';
 import { KeyedLock } from '../state/keyed-lock.js';
 import type { NamedEndpoint } from './name-records.js';
+import { RemoteNames } from './remote-names.js';
 import { driverConfig, namedEndpoint, type NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
 
@@ -20,11 +22,15 @@ const endpointKey = ({ networkId, endpointId }: { networkId: string; endpointId:
 export class GlobalNetworks {
   private readonly changes = new KeyedLock();
   private readonly stops: (() => void)[] = [];
+  /** Endpoints on other hosts. */
+  private readonly remotes: RemoteNames;
 
   constructor(
     private readonly room: NetworkRoom,
     private readonly cluster: ClusterStore,
-  ) {}
+  ) {
+    this.remotes = new RemoteNames(join(room.settings.execRoot, 'cluster-names.json'), room.log);
+  }
 
   /** Makes a network known to all. `conflict` when its name is taken. */
   async add(record: NetworkRecord): Promise<void> {
@@ -70,6 +76,11 @@ export class GlobalNetworks {
     this.cluster.withdraw(endpointKey(endpoint.state));
   }
 
+  /** At a daemon's start, before names are served: those of other hosts as they were, should the store be away. */
+  restoreNames(): void {
+    for (const endpoint of this.remotes.load()) this.room.names.putEndpoint(endpoint);
+  }
+
   /** At the end of a daemon's start: everything local has been brought back. */
   start(): void {
     for (const sandbox of this.room.sandboxes.values())
@@ -84,6 +95,7 @@ export class GlobalNetworks {
 
   stop(): void {
     for (const stop of this.stops.splice(0)) stop();
+    this.remotes.save();
   }
 
   /**
@@ -91,6 +103,9 @@ export class GlobalNetworks {
    * what a crash left of networks that are in no record is freed.
    */
   private async compare(): Promise<void> {
+    const there = this.cluster.entries(ENDPOINTS);
+    const ended = this.remotes.all().filter((endpoint) => !there.has(endpointKey(endpoint)));
+    this.takeNames(ended.map((endpoint) => ({ key: endpointKey(endpoint), value: undefined })));
     const known = this.cluster.entries(NETWORKS);
     const gone = this.records().filter(({ network }) => !known.has(NETWORKS + network.id));
     await this.takeNetworks([
@@ -120,19 +135,17 @@ export class GlobalNetworks {
     for (const { key, value } of changes) {
       const endpointId = key.slice(key.lastIndexOf('/') + 1);
       if (value === undefined) {
-        if (!this.isLocal(endpointId)) this.room.names.dropEndpoint(endpointId);
+        if (this.remotes.drop(endpointId)) this.room.names.dropEndpoint(endpointId);
         continue;
       }
-      const endpoint = parse<NamedEndpoint & { member?: unknown }>(value);
-      if (endpoint.member !== this.cluster.member) this.room.names.putEndpoint({ ...endpoint, endpointId });
+      const { member, ...endpoint } = parse<NamedEndpoint & { member?: unknown }>(value);
+      if (member === this.cluster.member) continue;
+      this.remotes.put(endpoint);
+      this.room.names.putEndpoint(endpoint);
     }
     this.room.names
       .settled()
       .catch((error: unknown) => this.room.log.warn('names of other hosts are not served', { error: messageOf(error) }));
-  }
-
-  private isLocal(endpointId: string): boolean {
-    return [...this.room.sandboxes.values()].some(({ endpoints }) => endpoints.some(({ state }) => state.endpointId === endpointId));
   }
 
   private async takeNetworks(changes: readonly ClusterChange[]): Promise<void> {

@@ -30,6 +30,8 @@ export class NetworkRoom {
   closed = false;
   /** Networks shared with other engines; `undefined` while this one is alone. */
   global: GlobalNetworks | undefined;
+  /** The making of the network that leads outside, while it is under way. */
+  wayOut: Promise<NetworkRecord> | undefined;
   /** Where the files of the namespaces are. */
   readonly folder: string;
 

@@ -11,7 +11,7 @@ import { KeyedLock } from '../state/keyed-lock.js';
 import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
-import { checkJoin, dnsNamesOf } from './endpoint.js';
+import { checkJoin, dnsNamesOf, WAY_OUT } from './endpoint.js';
 import { exposure, hostWarnings } from './exposure.js';
 import { GlobalNetworks } from './global-networks.js';
 import { make, unmake } from './making.js';
@@ -20,6 +20,7 @@ import { hostsFile, parseExtraHost, resolvConfFile } from './name-files.js';
 import { networkMatcher } from './network-filters.js';
 import { checkRequest, configuredBy, ignoredSubnets, predefinedNames } from './network-request.js';
 import { namedEndpoint, NetworkRoom, notFound } from './network-room.js';
+import type { NetworkRecord } from './network-store.js';
 import type {
   CreateNetworkRequest,
   DnsConfig,
@@ -33,6 +34,7 @@ import type {
 } from './networks.js';
 import { restore } from './restoration.js';
 import { Sandbox, sandboxPath } from './sandbox.js';
+import { adjustAfterLeaving, adjustWayOut } from './way-out.js';
 
 type Counters = Awaited<ReturnType<Networks['counters']>>;
 
@@ -214,7 +216,7 @@ export class NetworkService implements Networks {
         throw new EngineError('forbidden', `endpoint with name ${request.containerName} already exists in network ${network.name}`);
       this.joining.set(network.id, (this.joining.get(network.id) ?? 0) + 1);
       try {
-        const state = await putIn(this.room, sandbox, record, request);
+        const state = await this.putIn(sandbox, record, request);
         this.room.tell('connect', network, request.containerId);
         return state;
       } finally {
@@ -235,6 +237,7 @@ export class NetworkService implements Networks {
         throw new EngineError('forbidden', `container ${containerId} is not connected to network ${network.name}`);
       }
       await takeOut(this.room, sandbox, endpoint, true);
+      await adjustAfterLeaving(this.room, sandbox, endpoint);
       return true;
     });
   }
@@ -259,7 +262,15 @@ export class NetworkService implements Networks {
 
   endpointsOf(containerId: string): Readonly<Record<string, EndpointState>> {
     const endpoints = this.room.sandboxes.get(containerId)?.endpoints ?? [];
-    return Object.fromEntries(endpoints.map(({ state }) => [state.networkName, state]));
+    const wayOut = endpoints.find(({ state }) => state.networkName === WAY_OUT);
+    // The way out is the engine's own; what is published there is the first of the others' that has none.
+    const shown = endpoints.filter((endpoint) => endpoint !== wayOut || endpoints.length === 1);
+    return Object.fromEntries(
+      shown.map(({ state }, index) => [
+        state.networkName,
+        wayOut && index === 0 && state.published.length === 0 ? { ...state, published: wayOut.state.published } : state,
+      ]),
+    );
   }
 
   sandboxOf(containerId: string): { id: string; path: string } | undefined {
@@ -325,6 +336,18 @@ export class NetworkService implements Networks {
       ...(ignored.length > 0 ? [`the network's IP version is off for ${ignored.join(', ')}, which is ignored`] : []),
       ...(driver.has('publish') ? await this.room.addresses.hiddenRoutes(network) : []),
     ];
+  }
+
+  private async putIn(sandbox: Sandbox, record: NetworkRecord, request: JoinRequest): Promise<EndpointState> {
+    const state = await putIn(this.room, sandbox, record, request);
+    try {
+      await adjustWayOut(this.room, sandbox, request);
+    } catch (error) {
+      const made = sandbox.endpointIn(record.network.id);
+      if (made) await takeOut(this.room, sandbox, made, true);
+      throw error;
+    }
+    return this.endpointsOf(request.containerId)[record.network.name] ?? state;
   }
 
   private async makeNamespace(path: string): Promise<void> {

@@ -44,6 +44,7 @@ export async function restore(room: NetworkRoom, liveContainers: ReadonlySet<str
     room,
     dead.filter((endpoint) => isAway(room, endpoint)),
   );
+  room.global?.restoreNames();
   // A sandbox that has no names yet is no reason for the daemon not to start: the name server is tried again.
   await room.names.adopt().catch((error: unknown) => room.log.error('the name server is away', { error: messageOf(error) }));
 

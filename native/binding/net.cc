@@ -32,6 +32,11 @@ bool flag_of(const Napi::Object& object, const char* key) {
   return value.IsBoolean() && value.As<Napi::Boolean>().Value();
 }
 
+uint32_t number_of(const Napi::Object& object, const char* key) {
+  Napi::Value value = object.Get(key);
+  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : 0;
+}
+
 namespace {
 
 struct Step {
@@ -336,6 +341,7 @@ void init_net(Napi::Env env, Napi::Object exports) {
   set("peerCredentials", peer_credentials_js);
   if (init_nft) init_nft(env, exports);
   if (init_flows) init_flows(env, exports);
+  if (init_xfrm) init_xfrm(env, exports);
 }
 
 }  // namespace gantry::binding

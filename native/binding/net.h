@@ -17,5 +17,6 @@ bool flag_of(const Napi::Object& object, const char* key);
 /// Weak: parts that a build without the drivers that need them does not have.
 [[gnu::weak]] void init_nft(Napi::Env env, Napi::Object exports);
 [[gnu::weak]] void init_flows(Napi::Env env, Napi::Object exports);
+[[gnu::weak]] void init_xfrm(Napi::Env env, Napi::Object exports);
 
 }  // namespace gantry::binding

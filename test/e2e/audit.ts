@@ -34,13 +34,17 @@ export interface Footprint {
   readonly folder: string;
   readonly instance: string;
   readonly cgroupParent: string;
+  /** The network namespace that is its host; '' or absent for this one. */
+  readonly within?: string;
 }
 
 /**
  * Takes stock of what one engine has in the kernel. Other things go on meanwhile on this machine, so that everything is told apart
  * by the words that the engine puts into its names.
  */
-export function kernelState({ folder, instance, cgroupParent }: Footprint): KernelState {
+export function kernelState({ folder, instance, cgroupParent, within = '' }: Footprint): KernelState {
+  const inside = (command: string, args: readonly string[]): string[] =>
+    within === '' ? lines(command, args) : lines('nsenter', [`--net=${within}`, '--', command, ...args]);
   const cgroups: string[] = [];
   try {
     cgroupsBelow(CGROUP_ROOT, cgroupParent, cgroups);
@@ -66,11 +70,11 @@ export function kernelState({ folder, instance, cgroupParent }: Footprint): Kern
       .filter((line) => line.includes(' - nsfs '))
       .map((line) => line.split(' ')[4] ?? '')
       .sort(),
-    links: lines('ip', ['-o', 'link'])
+    links: inside('ip', ['-o', 'link'])
       .filter((line) => line.includes(`gantry-${instance}:`) || line.includes(`gantry-${instance}/`))
       .map((line) => line.split(': ')[1] ?? '')
       .sort(),
-    tables: lines('nft', ['list', 'tables'])
+    tables: inside('nft', ['list', 'tables'])
       .filter((line) => line.includes(instance))
       .sort(),
     cgroups: cgroups.sort(),

@@ -45,16 +45,17 @@ export class Engine {
   /** What the daemon printed, all its lives together. */
   log = '';
 
-  /** `program` is another build of the daemon. */
+  /** `program` is another build of the daemon, or one that starts it; `within` the network namespace that is its host then. */
   static async start(
     flags: readonly string[] = [],
     program: readonly [string, ...string[]] = [join(root, 'cli/bin/gantryd')],
+    within = '',
   ): Promise<Engine> {
     const folder = mkdtempSync('/tmp/gantry-e2e-');
     const at = flags.indexOf('--data-root');
     const dataRoot = at < 0 ? join(folder, 'data') : (flags[at + 1] ?? '');
     const instance = createHash('sha256').update(dataRoot).digest('hex').slice(0, 8);
-    const footprint = { folder, instance, cgroupParent: `/${basename(folder)}` };
+    const footprint = { folder, instance, cgroupParent: `/${basename(folder)}`, within };
     const before = kernelState(footprint);
     const number = (process.pid * 7 + engines++) % 200;
     const socket = join(folder, 'gantry.sock');

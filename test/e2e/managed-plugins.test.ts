@@ -49,7 +49,9 @@ describe.skipIf(reason)(`plugins that the engine runs${reason ? ` (skipped: ${re
   let host: string;
   const check = (program: 'docker' | 'gantry', args: readonly string[]): string => {
     const result = trial.engine[program](args);
-    expect(result, `${program} ${args.join(' ')}\n${result.stdout}${result.stderr}\n${trial.engine.log.slice(-1500)}`).toMatchObject({ code: 0 });
+    expect(result, `${program} ${args.join(' ')}\n${result.stdout}${result.stderr}\n${trial.engine.log.slice(-1500)}`).toMatchObject({
+      code: 0,
+    });
     return result.stdout.trim();
   };
   const docker = (...args: string[]): string => check('docker', args);

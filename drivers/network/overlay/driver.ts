@@ -12,6 +12,8 @@ import type {
   NetworkDriver,
   PublishedPort,
 } from '@gantry/core/contracts/network.js';
+import { Encryption, usualTimes } from './encryption.js';
+import { innerMtu } from './mtu.js';
 import { type OverlayOptions, type OverlaySettings, parseOptions, VNI_OPTION } from './options.js';
 import { ENDPOINTS, endpointKey, type RemoteChange, Remotes } from './remotes.js';
 import { Segment } from './segment.js';
@@ -31,9 +33,6 @@ interface OverlayNetwork {
   segment: Segment | undefined;
 }
 
-/** What VXLAN puts before a frame, the frame's own header included. */
-const OVERHEAD = { 4: 50, 6: 70 } as const;
-
 /**
  * Networks over several hosts. Each engine announces its own endpoints in the cluster's store and programs those of the others into
  * the kernel; a network is in the kernel of the hosts that have an endpoint on it, and nowhere else.
@@ -43,6 +42,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   private readonly networks = new Map<string, OverlayNetwork>();
   private readonly remotes: Remotes;
   private readonly vnis: VniAllocator;
+  private readonly encryption: Encryption;
   /** Work on a network's segment, one piece after the other. */
   private readonly turns = new Map<string, Promise<unknown>>();
   private settled = false;
@@ -55,6 +55,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   ) {
     this.remotes = new Remotes(store.address);
     this.vnis = new VniAllocator(store);
+    this.encryption = new Encryption(env, store, settings.securePort, usualTimes(settings.rotationSeconds * 1000));
   }
 
   start(): void {
@@ -62,7 +63,8 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   }
 
   async allocateNetwork(networkId: string, config: CreateNetwork): Promise<Readonly<Record<string, string>>> {
-    const { vni } = parseOptions(config.options);
+    const { vni, encrypted } = parseOptions(config.options);
+    if (encrypted) await this.encryption.check();
     return { ...config.options, [VNI_OPTION]: String(await this.vnis.allocate(networkId, vni)) };
   }
 
@@ -145,6 +147,8 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
 
   async settle(): Promise<void> {
     this.settled = true;
+    if (this.encrypts()) await this.encryption.resume();
+    else if ((await this.env.host.net.encryption('', 0, this.settings.securePort)).policies.length > 0) await this.encryption.deactivate();
     const kept = new Set<string>();
     for (const [id, network] of this.networks) {
       if (!isUsed(network)) continue;
@@ -165,6 +169,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   /** Containers go on, and stay announced for a while. */
   async close(): Promise<void> {
     this.stop();
+    await this.encryption.close();
     await Promise.allSettled(this.turns.values());
   }
 
@@ -177,10 +182,19 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     const segment = network?.segment ?? this.segmentAt(networkId, undefined);
     if (network && isUsed(network)) return segment.detach(this.pairName(endpointId));
     await segment.down();
-    if (network) network.segment = undefined;
+    if (!network) return;
+    network.segment = undefined;
+    if (network.options.encrypted && !this.encrypts()) await this.encryption.deactivate();
+  }
+
+  /** Whether an encrypted network is in this host's kernel, or on its way there. */
+  private encrypts(): boolean {
+    return [...this.networks.values()].some((network) => network.options.encrypted && isUsed(network));
   }
 
   private async raise(networkId: string, network: OverlayNetwork): Promise<Segment> {
+    // First: no packet of the network may be sent before it would be encrypted.
+    if (network.options.encrypted) await this.encryption.activate();
     const segment = this.segmentAt(networkId, await this.mtuOf(network.options), network.options.vni);
     await segment.up();
     await segment.put(this.remotes.in(networkId));
@@ -218,15 +232,16 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   }
 
   /** What fits into a packet on the link that has this host's address. */
-  private async mtuOf({ mtu }: OverlayOptions): Promise<number> {
+  private async mtuOf({ mtu, encrypted }: OverlayOptions): Promise<number> {
     if (mtu > 0) return mtu;
     const link = (await this.env.host.net.links('')).find(({ addresses }) => addresses.some((text) => bare(text) === this.store.address));
     if (!link) throw new EngineError('system', `no interface of this host has the advertised address ${this.store.address}`);
-    return link.mtu - OVERHEAD[this.store.address.includes(':') ? 6 : 4];
+    return innerMtu(link.mtu, this.store.address.includes(':'), encrypted);
   }
 
   private segmentAt(networkId: string, mtu: number | undefined, vni = this.networks.get(networkId)?.options.vni ?? 0): Segment {
-    const config = { vni, port: this.settings.port, local: this.store.address, mtu: mtu ?? 0 };
+    const encrypted = this.networks.get(networkId)?.options.encrypted === true;
+    const config = { vni, port: encrypted ? this.settings.securePort : this.settings.port, local: this.store.address, mtu: mtu ?? 0 };
     return new Segment(this.env.host.net, join(this.env.runRoot, fileOf(networkId)), config);
   }
 

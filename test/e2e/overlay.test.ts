@@ -1,0 +1,247 @@
+import { spawnSync } from 'node:child_process';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whyNoEtcd } from '../cluster/etcd.js';
+import { IMAGE, Lab, type LabHost } from '../cluster/lab.js';
+import { whyNoEngine } from './engine.js';
+
+const reason = whyNoEngine() ?? whyNoEtcd();
+
+async function eventually(check: () => boolean, what: string, seconds = 20): Promise<void> {
+  const until = Date.now() + seconds * 1000 * Number(process.env['GANTRY_SLOW'] ?? 1);
+  while (Date.now() < until) {
+    if (check()) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`did not happen in time: ${what}`);
+}
+
+/** Networks over three hosts: what containers of each reach, and what becomes of it when a part dies. */
+describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''}`, { timeout: 240_000 }, () => {
+  let lab: Lab;
+  let one: LabHost;
+  let two: LabHost;
+  let three: LabHost;
+
+  const run = (host: LabHost, ...args: string[]) => host.engine.docker(args, { timeout: 60_000 });
+
+  const ok = (host: LabHost, ...args: string[]): string => {
+    const result = run(host, ...args);
+    expect(result, `docker ${args.join(' ')} on ${host.name}\n${host.engine.log.slice(-2000)}`).toMatchObject({ code: 0 });
+    return result.stdout.trim();
+  };
+
+  /** A container that answers on port 80 with its name. */
+  const serve = (host: LabHost, network: string, name: string, ...flags: string[]): string =>
+    ok(
+      host,
+      'run',
+      '-d',
+      '--name',
+      name,
+      '--network',
+      network,
+      ...flags,
+      IMAGE,
+      'sh',
+      '-c',
+      `while :; do echo ${name} | nc -l -p 80; done`,
+    );
+
+  /** What `from` gets from port 80 of `to`; '' when nothing. */
+  const reach = (host: LabHost, from: string, to: string, seconds = 3): string =>
+    run(host, 'exec', from, 'timeout', String(seconds), 'nc', '-w', String(seconds), to, '80').stdout.trim();
+
+  const knows = (host: LabHost, network: string): boolean => run(host, 'network', 'inspect', network).code === 0;
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    one = await lab.add('one');
+    two = await lab.add('two');
+    three = await lab.add('three');
+  }, 120_000);
+
+  afterAll(async () => {
+    if (lab) expect(await lab.close()).toEqual({});
+  }, 120_000);
+
+  it('are known to every host, with one subnet and one VNI', async () => {
+    const id = ok(one, 'network', 'create', '-d', 'overlay', 'red');
+    ok(two, 'network', 'create', '-d', 'overlay', '--subnet', '10.77.0.0/24', '--gateway', '10.77.0.1', 'blue');
+    for (const host of lab.hosts) await eventually(() => knows(host, 'red') && knows(host, 'blue'), `${host.name} knows both networks`);
+    const show = (host: LabHost, name: string): string =>
+      ok(host, 'network', 'inspect', '-f', '{{.Id}} {{.Scope}} {{.Driver}} {{(index .IPAM.Config 0).Subnet}} {{.Options}}', name);
+    for (const name of ['red', 'blue']) expect(new Set(lab.hosts.map((host) => show(host, name))).size).toBe(1);
+    expect(show(two, 'red')).toMatch(new RegExp(`^${id} global overlay 10\\.0\\.0\\.0/24 map\\[.*vxlanid_list:4096`));
+    expect(show(three, 'blue')).toContain('vxlanid_list:4097');
+    const again = run(three, 'network', 'create', '-d', 'overlay', 'red');
+    expect(again.stderr).toContain('network with name red already exists');
+    const overlap = run(three, 'network', 'create', '-d', 'overlay', '--subnet', '10.77.0.128/25', 'green');
+    expect(overlap.stderr).toContain('Pool overlaps with other one on this address space');
+    expect(run(three, 'network', 'create', '-d', 'overlay', '--opt', 'mystery=1', 'green').stderr).toContain(
+      'unknown option of the overlay driver',
+    );
+  });
+
+  it('connect containers of all hosts by name, and keep networks apart', async () => {
+    for (const network of ['red', 'blue']) for (const host of lab.hosts) serve(host, network, `${network}-${host.name}`);
+    const names = ['red', 'blue'].flatMap((network) => lab.hosts.map((host) => ({ host, network, name: `${network}-${host.name}` })));
+    const last = names.at(-1);
+    await eventually(() => reach(one, 'blue-one', last?.name ?? '') === last?.name, 'the last one is known to the first');
+    const addresses = new Map(
+      names.map(({ host, network, name }) => [name, ok(host, 'inspect', '-f', `{{.NetworkSettings.Networks.${network}.IPAddress}}`, name)]),
+    );
+    expect(new Set(addresses.values()).size).toBe(6);
+    const probe = (from: (typeof names)[number], by: (name: string) => string, seconds: number): void => {
+      for (const to of names) {
+        const answer = reach(from.host, from.name, by(to.name), seconds);
+        expect(`${from.name} to ${to.name}: ${answer}`).toBe(`${from.name} to ${to.name}: ${from.network === to.network ? to.name : ''}`);
+      }
+    };
+    for (const from of names) probe(from, (name) => name, 3);
+    // What is not reached costs a second each.
+    for (const from of names.slice(0, 2)) probe(from, (name) => addresses.get(name) ?? '', 1);
+  });
+
+  it('have a way out and published ports, unless they are internal', async () => {
+    ok(
+      one,
+      'run',
+      '-d',
+      '--name',
+      'out',
+      '--network',
+      'red',
+      '-p',
+      '8080:80',
+      IMAGE,
+      'sh',
+      '-c',
+      'while :; do echo out | nc -l -p 80; done',
+    );
+    expect(ok(one, 'port', 'out')).toContain('80/tcp -> 0.0.0.0:8080');
+    expect(ok(one, 'inspect', '-f', '{{len .NetworkSettings.Networks}}', 'out')).toBe('1');
+    ok(one, 'exec', 'out', 'ping', '-c', '1', '-W', '3', '10.99.0.250');
+    const outside = spawnSync('nsenter', [`--net=${three.path}`, '--', 'bash', '-c', `exec 3<>/dev/tcp/${one.address}/8080 && cat <&3`], {
+      encoding: 'utf8',
+      timeout: 10_000,
+    });
+    expect(outside.stdout).toBe('out\n');
+    ok(one, 'network', 'disconnect', 'red', 'out');
+    expect(ok(one, 'exec', 'out', 'ip', '-o', 'link')).not.toContain('eth');
+    ok(one, 'rm', '-f', 'out');
+    ok(one, 'network', 'create', '-d', 'overlay', '--internal', 'closed');
+    ok(one, 'run', '-d', '--name', 'in', '--network', 'closed', IMAGE, 'sleep', '1000');
+    expect(run(one, 'exec', 'in', 'ping', '-c', '1', '-W', '1', '10.99.0.250').code).not.toBe(0);
+    expect(ok(one, 'exec', 'in', 'ip', 'route')).not.toContain('default');
+    ok(one, 'rm', '-f', 'in');
+    ok(one, 'network', 'rm', 'closed');
+  });
+
+  it('give each address once, however many hosts ask at the same time', async () => {
+    const started = await Promise.all(
+      Array.from({ length: 18 }, (_, i) =>
+        (lab.hosts[i % 3] as LabHost).engine.dockerBeside(['run', '-d', '--network', 'red', IMAGE, 'sleep', '1000']),
+      ),
+    );
+    expect(started.filter(({ code }) => code !== 0)).toEqual([]);
+    const addresses = started.map(({ stdout }, i) =>
+      ok(lab.hosts[i % 3] as LabHost, 'inspect', '-f', '{{.NetworkSettings.Networks.red.IPAddress}}', stdout.trim()),
+    );
+    expect(new Set(addresses).size).toBe(18);
+    for (const [i, { stdout }] of started.entries()) ok(lab.hosts[i % 3] as LabHost, 'rm', '-f', stdout.trim());
+  });
+
+  it('stay while anybody is on them, on whichever host', () => {
+    expect(run(one, 'network', 'rm', 'blue').stderr).toContain('has active endpoints');
+    for (const host of [one, two]) ok(host, 'rm', '-f', `blue-${host.name}`);
+    expect(run(one, 'network', 'rm', 'blue').stderr).toContain('has active endpoints on other hosts');
+  });
+
+  it('lose the names and places of containers that end', async () => {
+    expect(reach(one, 'red-one', 'red-two')).toBe('red-two');
+    ok(two, 'rm', '-f', 'red-two');
+    await eventually(() => run(one, 'exec', 'red-one', 'nslookup', 'red-two').code !== 0, 'the name is gone');
+    serve(two, 'red', 'red-two', '--network-alias', 'second');
+    await eventually(() => reach(one, 'red-one', 'second') === 'red-two', 'the alias is known');
+  });
+
+  it('go on while a daemon is away, killed or stopped, and after it is back', async () => {
+    await two.engine.down('SIGKILL');
+    expect(reach(one, 'red-one', 'red-two')).toBe('red-two');
+    await two.engine.up();
+    expect(reach(two, 'red-two', 'red-three')).toBe('red-three');
+    await two.engine.down();
+    // Longer than the lease of a daemon that died.
+    await new Promise((resolve) => setTimeout(resolve, 6000));
+    expect(reach(one, 'red-one', 'red-two')).toBe('red-two');
+    ok(three, 'rm', '-f', 'red-three');
+    serve(three, 'red', 'red-three');
+    await two.engine.up();
+    await eventually(() => reach(two, 'red-two', 'red-three') === 'red-three', 'what changed meanwhile is known');
+    expect(reach(three, 'red-three', 'red-two')).toBe('red-two');
+  });
+
+  it('go on while the store is away, which is told clearly, and converge when it is back', async () => {
+    await lab.etcd.kill();
+    expect(reach(one, 'red-one', 'red-two')).toBe('red-two');
+    expect(reach(one, 'red-one', 'red-three')).toBe('red-three');
+    const refused = run(one, 'run', '--rm', '--network', 'red', IMAGE, 'true');
+    expect(refused.stderr).toMatch(/cluster store etcd:\/\/10\.99\.0\.250:2379\/test does not answer/);
+    expect(run(one, 'network', 'create', '-d', 'overlay', 'green').stderr).toContain('does not answer');
+    expect(ok(one, 'network', 'ls', '-q', '--filter', 'name=red')).not.toBe('');
+    expect(ok(one, 'run', '--rm', IMAGE, 'echo', 'local')).toBe('local');
+    // Leaving needs nobody.
+    ok(three, 'rm', '-f', 'red-three');
+    await one.engine.down('SIGKILL');
+    await one.engine.up();
+    expect(reach(one, 'red-one', 'red-two')).toBe('red-two');
+    await lab.etcd.up();
+    await eventually(
+      () => run(three, 'run', '-d', '--name', 'red-late', '--network', 'red', IMAGE, 'sleep', '1000').code === 0,
+      'new ones join',
+    );
+    await eventually(() => run(one, 'exec', 'red-one', 'ping', '-c', '1', '-W', '1', 'red-late').code === 0, 'the new one is reached');
+    await eventually(() => run(one, 'exec', 'red-one', 'nslookup', 'red-three').code !== 0, 'the old one is gone');
+    ok(three, 'rm', '-f', 'red-late');
+  });
+
+  it('are told clearly of a store that accepts and never answers', async () => {
+    await lab.etcd.kill('SIGSTOP');
+    const started = Date.now();
+    const refused = run(two, 'run', '--rm', '--network', 'red', IMAGE, 'true');
+    expect(refused.stderr).toContain('does not answer');
+    expect(Date.now() - started).toBeLessThan(30_000);
+    expect(reach(one, 'red-one', 'red-two')).toBe('red-two');
+    await lab.etcd.kill('SIGCONT');
+    await eventually(() => run(two, 'run', '--rm', '--network', 'red', IMAGE, 'true').code === 0, 'the store is used again');
+  });
+
+  it('forget a host that died, and take it back', async () => {
+    const address = ok(two, 'inspect', '-f', '{{.NetworkSettings.Networks.red.IPAddress}}', 'red-two');
+    const count = (): number => lab.etcd.keys('/test/overlay/endpoints/').length;
+    const before = count();
+    await lab.connect('two', false);
+    await eventually(() => count() === before - 1, 'its lease ends');
+    await eventually(() => run(one, 'exec', 'red-one', 'nslookup', 'red-two').code !== 0, 'its names are gone');
+    await lab.connect('two', true);
+    await eventually(() => reach(one, 'red-one', 'red-two') === 'red-two', 'it is back', 40);
+    expect(ok(two, 'inspect', '-f', '{{.NetworkSettings.Networks.red.IPAddress}}', 'red-two')).toBe(address);
+  });
+
+  it('leave nothing in the store when they are removed', async () => {
+    for (const host of lab.hosts) {
+      const ids = ok(host, 'ps', '-aq')
+        .split('\n')
+        .filter((id) => id !== '');
+      if (ids.length > 0) ok(host, 'rm', '-f', ...ids);
+    }
+    await eventually(() => lab.etcd.keys('/test/endpoints/').length === 0, 'all endpoints are gone');
+    ok(three, 'network', 'rm', 'red', 'blue');
+    await eventually(() => !knows(one, 'red') && !knows(two, 'blue'), 'nobody knows them any more');
+    expect(lab.etcd.keys().filter((key) => !key.includes('/members/') && !key.endsWith('ipam/epoch'))).toEqual([]);
+    for (const { path } of lab.hosts) {
+      const links = spawnSync('nsenter', [`--net=${path}`, '--', 'ip', '-o', 'link'], { encoding: 'utf8' }).stdout;
+      expect(links).not.toMatch(/vxlan|ov[0-9a-f]{12}/);
+    }
+  });
+});
