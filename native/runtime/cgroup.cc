@@ -371,12 +371,12 @@ void Cgroups::refuse_if_used() const {
   if (!dir.empty() && used(dir)) throw InvalidInput("container's cgroup is not empty: " + dir);
 }
 
-void Cgroups::create(bool forgiving) {
+void Cgroups::create(bool forgiving, bool inhabited) {
   std::vector<CgroupDir> made;
   try {
     for (const auto& dir : dirs_) {
       try {
-        v2_ ? create_v2(dir) : create_v1(dir);
+        v2_ ? create_v2(dir, inhabited) : create_v1(dir, inhabited);
         made.push_back(dir);
       } catch (const SysError& e) {
         if (!forgiving || (e.err() != EACCES && e.err() != EPERM && e.err() != EROFS)) throw;
@@ -390,11 +390,11 @@ void Cgroups::create(bool forgiving) {
   dirs_ = std::move(made);
 }
 
-void Cgroups::create_v1(const CgroupDir& dir) const {
+void Cgroups::create_v1(const CgroupDir& dir, bool inhabited) const {
   if (::mkdir(dir.path.c_str(), 0755) == 0) {
     if (dir.controller != "cpuset") return;
   } else if (errno == EEXIST) {
-    if (used(dir.path)) throw InvalidInput("container's cgroup is not empty: " + dir.path);
+    if (!inhabited && used(dir.path)) throw InvalidInput("container's cgroup is not empty: " + dir.path);
   } else if (errno != ENOENT) {
     throw_errno("mkdir", dir.path);
   }

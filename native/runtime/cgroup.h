@@ -44,8 +44,9 @@ class Cgroups {
   /// Throws when the container's cgroup is there already with processes in it: somebody else's.
   void refuse_if_used() const;
   /// Makes the directories. Throws as refuse_if_used() does; then those that it has made itself are gone again. With
-  /// `forgiving` those that we have no right to make are left out from now on.
-  void create(bool forgiving);
+  /// `forgiving` those that we have no right to make are left out from now on; with `inhabited` a process of ours is in
+  /// one already.
+  void create(bool forgiving, bool inhabited);
   /// Applies limits. Limits of CPU time are left for apply_cpu_quota.
   void apply(const Resources& resources) const;
   /// Limits of CPU time, apart, so that they do not slow a container's set-up.
@@ -73,8 +74,8 @@ class Cgroups {
 
  private:
   bool used(const std::string& dir) const;
-  void create_v1(const CgroupDir& dir) const;
-  void create_v2(const CgroupDir& dir) const;
+  void create_v1(const CgroupDir& dir, bool inhabited) const;
+  void create_v2(const CgroupDir& dir, bool inhabited) const;
   void apply_v1(const Resources& resources) const;
   void apply_v2(const Resources& resources) const;
 

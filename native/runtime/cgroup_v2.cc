@@ -103,7 +103,7 @@ std::string swap_max(std::int64_t swap, std::int64_t memory) {
   return std::to_string(swap - memory);
 }
 
-void Cgroups::create_v2(const CgroupDir& dir) const {
+void Cgroups::create_v2(const CgroupDir& dir, bool inhabited) const {
   std::size_t slash = kRoot.size();
   while (slash != std::string::npos) {
     enable_controllers(dir.path.substr(0, slash));
@@ -111,7 +111,7 @@ void Cgroups::create_v2(const CgroupDir& dir) const {
     std::string level = dir.path.substr(0, next);
     if (::mkdir(level.c_str(), 0755) != 0) {
       if (errno != EEXIST) throw_errno("mkdir", level);
-      if (next == std::string::npos && used(level)) {
+      if (next == std::string::npos && !inhabited && used(level)) {
         throw InvalidInput("container's cgroup is not empty: " + level);
       }
     }

@@ -43,6 +43,9 @@ class StartError : public std::runtime_error {
   explicit StartError(const std::string& why) : std::runtime_error("unable to start container process: " + why) {}
 };
 
+/// A process that only waits until it is let go of, in new namespaces `flags`. It ends with us.
+Child spawn_idle(int flags);
+
 /// Clones a process into new namespaces `flags` and, when valid, the v2 cgroup; it runs `body`, which does not return.
 Child spawn(Plan& plan, int flags, int cgroup, void (*body)(Plan&));
 

@@ -47,9 +47,11 @@ class Rollback {
       attempt([&] { cgroups_->kill_all(std::chrono::seconds(10)); });
       attempt([&] { cgroups_->remove(); });
     }
+    if (unit_) attempt([&] { stop_unit(*unit_); });
     if (!id_.empty()) attempt([&] { root_.remove(id_); });
   }
   void reserved(const std::string& id) { id_ = id; }
+  void has_unit(const SystemdUnit& unit) { unit_ = &unit; }
   void has_cgroups(const Cgroups& cgroups) { cgroups_ = &cgroups; }
   /// In a mount namespace that lives on.
   void has_root(const Plan& plan) { plan_ = &plan; }
@@ -69,6 +71,7 @@ class Rollback {
   std::string id_;
   const Cgroups* cgroups_ = nullptr;
   const Plan* plan_ = nullptr;
+  const SystemdUnit* unit_ = nullptr;
   Child* init_ = nullptr;
   bool done_ = false;
 };
@@ -223,7 +226,10 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   state.created = timestamp();
   state.owner = owner_name();
   state.boot_id = boot_id();
-  Cgroups cgroups = Cgroups::locate(plan.spec.cgroups_path, id);
+  if (context.systemd_cgroup) state.systemd_unit = parse_systemd_unit(plan.spec.cgroups_path, id, ::geteuid() != 0);
+  Cgroups cgroups = state.systemd_unit
+                        ? Cgroups::locate(systemd_base(*state.systemd_unit) + state.systemd_unit->cgroup_path(), id)
+                        : Cgroups::locate(plan.spec.cgroups_path, id);
   state.cgroup_v2 = cgroups.v2();
   state.cgroups = cgroups.dirs();
 
@@ -241,7 +247,14 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   plan.hook_state = state_document(state, "creating", false);
 
   log_debug("create cgroups of container " + id + " in " + cgroups.process_dir());
-  cgroups.create(context.rootless);
+  // A scope lives as long as somebody is in it, and init is not there yet.
+  Child tenant;
+  if (state.systemd_unit) {
+    tenant = spawn_idle(0);
+    rollback.has_unit(*state.systemd_unit);
+    start_unit(*state.systemd_unit, id, tenant.pid(), plan.spec.resources, plan.spec.annotations, cgroups.v2());
+  }
+  cgroups.create(context.rootless, state.systemd_unit.has_value());
   rollback.has_cgroups(cgroups);
   state.cgroups = cgroups.dirs();
   // Nodes are the host's there, and its owner says who opens them.
@@ -263,6 +276,7 @@ Created create_container(const Context& context, const std::string& id, CreateOp
   created.init = start(plan, flags, unified.get(), container_init);
   log_debug("init of container " + id + " is process " + std::to_string(created.init.pid()));
   rollback.has_init(created.init);
+  tenant = Child();
   plan.sync.close();
   // Not before: who enters the container's user namespace on the way here has no rights over what is that one's.
   if (auto owner = cgroup_owner(plan)) cgroups.give_to(*owner);
@@ -297,6 +311,7 @@ void destroy_container(const Context& context, const State& state) {
     throw InvalidInput("processes of the container do not end: " + state.id);
   }
   cgroups.remove();
+  if (state.systemd_unit) stop_unit(*state.systemd_unit);
   if (state.config.empty()) return context.root.remove(state.id);
   Spec spec = parse_spec(state.config);
   if (const auto* ns = spec.find_namespace(CLONE_NEWNS); !ns->path.empty()) {

@@ -15,6 +15,8 @@ struct Context {
   SeccompCompiler seccomp;
   /// We may lack rights over the host: cgroups that cannot be made are done without.
   bool rootless = false;
+  /// cgroupsPath is "slice:prefix:name", and systemd makes the cgroup.
+  bool systemd_cgroup = false;
 };
 
 struct CreateOptions {

@@ -1,14 +1,7 @@
 #include "host_mounts.h"
 
 #include <fcntl.h>
-#include <linux/mount.h>
-#include <linux/sched.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "child.h"
 #include "gantry/error.h"
@@ -20,24 +13,12 @@ namespace {
 
 /// A user namespace that exists only for its mappings.
 UniqueFd user_namespace(const Plan& plan, const std::vector<IdMapping>& uids, const std::vector<IdMapping>& gids) {
-  pid_t parent = ::getpid();
-  struct clone_args args = {};
-  args.flags = CLONE_NEWUSER;
-  args.exit_signal = SIGCHLD;
-  pid_t pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
-  if (pid < 0) throw_errno("make a user namespace for an id-mapped mount");
-  if (pid == 0) {
-    // It is in no cgroup of the container, so nobody would find it if we were killed.
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (::getppid() != parent) ::_exit(1);
-    for (;;) ::pause();
-  }
-  Child holder(pid, UniqueFd());
+  Child holder = spawn_idle(CLONE_NEWUSER);
   Spec mappings;
   mappings.uid_mappings = uids;
   mappings.gid_mappings = gids;
-  write_id_maps(plan.proc, pid, mappings);
-  UniqueFd dir = plan.proc.open(std::to_string(pid) + "/ns", O_RDONLY | O_DIRECTORY);
+  write_id_maps(plan.proc, holder.pid(), mappings);
+  UniqueFd dir = plan.proc.open(std::to_string(holder.pid()) + "/ns", O_RDONLY | O_DIRECTORY);
   UniqueFd fd(::openat(dir.get(), "user", O_RDONLY | O_CLOEXEC));
   if (!fd) throw_errno("open the user namespace of an id-mapped mount");
   return fd;

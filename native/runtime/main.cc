@@ -171,7 +171,6 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
   if (!rootless.empty() && rootless != "true" && rootless != "auto" && rootless != "false") {
     throw UsageError("invalid value \"" + rootless + "\" for flag --rootless: true, false or auto");
   }
-  if (global.has("systemd-cgroup")) throw InvalidInput("the systemd cgroup driver is not implemented");
   for (const auto& command : commands()) {
     if (rest[0] != command.name) continue;
     CommandLine line(command.flags, words_of_command);
@@ -188,6 +187,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
       root = std::string(cwd) + "/" + root;
     }
     context.root = StateRoot(root);
+    context.systemd_cgroup = global.has("systemd-cgroup");
     context.rootless = rootless == "true" || (rootless != "false" && (::geteuid() != 0 || in_user_namespace()));
     context.seccomp.cache = global.value("seccomp-cache");
     if (context.seccomp.cache.empty()) context.seccomp.cache = root + "/.seccomp";

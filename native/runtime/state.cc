@@ -59,6 +59,15 @@ std::string serialize(const State& s) {
     w.EndObject();
   }
   w.EndArray();
+  if (s.systemd_unit) {
+    w.Key("systemdUnit");
+    w.StartObject();
+    member(w, "name", s.systemd_unit->name);
+    member(w, "slice", s.systemd_unit->slice);
+    w.Key("user");
+    w.Bool(s.systemd_unit->user);
+    w.EndObject();
+  }
   member(w, "config", s.config);
   w.EndObject();
   return std::string(buffer.GetString(), buffer.GetSize());
@@ -189,6 +198,9 @@ State StateRoot::load(const std::string& id) const {
     // What is here gets its processes killed and is removed.
     if (s.cgroups.back().path.rfind("/sys/fs/cgroup/", 0) != 0) dir["path"].refuse("a cgroup");
   });
+  if (auto unit = json["systemdUnit"]; unit.present()) {
+    s.systemd_unit = SystemdUnit{unit["name"].string(), unit["slice"].string(), unit["user"].boolean()};
+  }
   s.config = json["config"].string();
   return s;
 }

@@ -11,6 +11,7 @@
 
 #include "cgroup.h"
 #include "gantry/fd.h"
+#include "systemd.h"
 
 namespace gantry::runtime {
 
@@ -33,6 +34,8 @@ struct State {
   std::string owner;
   bool cgroup_v2 = false;
   std::vector<CgroupDir> cgroups;
+  /// The unit that the cgroup is.
+  std::optional<SystemdUnit> systemd_unit;
   /// config.json as it was at create.
   std::string config;
 

@@ -95,6 +95,7 @@ int update_command(const Context& context, const CommandLine& line) {
   }
   Resources resources = wanted_resources(line);
   Cgroups cgroups = state.cgroup_dirs();
+  if (state.systemd_unit) update_unit(*state.systemd_unit, resources, cgroups.v2());
   cgroups.apply(resources);
   cgroups.apply_cpu_quota(resources);
   return 0;
