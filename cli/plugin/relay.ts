@@ -20,11 +20,13 @@ export class Relay {
     private readonly socket: string,
     private readonly behind: string,
     private readonly told: (call: RelayedCall) => void,
+    /** Resolves when the plugin listens: a call that comes while it is started again waits for it. */
+    private readonly ready: () => Promise<void>,
   ) {}
 
   async open(): Promise<void> {
     rmSync(this.socket, { force: true });
-    const server = createServer((incoming, outgoing) => this.relay(incoming, outgoing));
+    const server = createServer((incoming, outgoing) => void this.ready().then(() => this.relay(incoming, outgoing)));
     server.requestTimeout = 0;
     await new Promise<void>((done, fail) => {
       server.once('error', fail);
@@ -54,7 +56,9 @@ export class Relay {
         answer: answer.text,
       });
     const call = request({ socketPath: this.behind, method: incoming.method, path: incoming.url, headers: incoming.headers, agent: false });
+    let answered = false;
     call.on('response', (response) => {
+      answered = true;
       outgoing.writeHead(response.statusCode ?? 502, response.headers);
       response.on('data', (chunk: Buffer) => answer.add(chunk));
       response.on('end', () => tell(response.statusCode ?? 502));
@@ -62,12 +66,16 @@ export class Relay {
       response.pipe(outgoing);
     });
     call.on('error', (error) => {
+      // A plugin that answers and closes before it has read all is heard all the same.
+      if (answered) return;
       answer.add(Buffer.from(error.message));
       tell(0);
       // As the plugin did it: the engine shall see what it would see without the relay.
       incoming.socket.destroy();
     });
-    outgoing.on('close', () => call.destroy());
+    incoming.on('close', () => {
+      if (!incoming.complete) call.destroy();
+    });
     incoming.pipe(call);
   }
 }

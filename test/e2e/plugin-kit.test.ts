@@ -99,7 +99,7 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
     run('plugin', 'init', place);
     process.env['PLUGIN_ROOT'] = join(folder, 'traced-root');
     const socket = join(engine.pluginFolder, 'traced.sock');
-    start(['plugin', 'dev', '--socket', socket, place]);
+    const dev = start(['plugin', 'dev', '--socket', socket, place]);
     delete process.env['PLUGIN_ROOT'];
     await eventually(
       async () => existsSync(socket) && engine.docker(['volume', 'create', '-d', 'traced', 'one']).code === 0,
@@ -125,7 +125,8 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
         .filter((line) => line.includes('"one"'))
         .join('\n'),
     );
-    expect(run('plugin', 'replay', file, socket)).toMatchObject({
+    const again = run('plugin', 'replay', file, socket);
+    expect(again, dev.output).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('same  VolumeDriver.Get') as string,
     });

@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { BaseCommand, warn } from '../../base-command.js';
 import { flag } from '../../flags.js';
 import { PluginProcess } from '../../plugin/child.js';
-import { Relay } from '../../plugin/relay.js';
+import { Relay, type RelayedCall } from '../../plugin/relay.js';
 import { printable } from '../../render/quote.js';
 
 /** Files are often written in several steps. */
@@ -26,19 +26,21 @@ export default class Dev extends BaseCommand {
     mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
     const scratch = mkdtempSync(join(tmpdir(), 'gantry-plugin-dev-'));
     const plugin = new PluginProcess(command, join(scratch, 'plugin.sock'), folder);
-    const relay = new Relay(socket, plugin.socket, (call) => {
+    const told = (call: RelayedCall): void => {
       const line = `${call.method}  ${call.status || 'no answer'}  ${call.ms} ms  ${call.request || '(empty)'}  ->  ${call.answer}`;
       process.stdout.write(`${printable(line)}\n`);
-    });
-    await relay.open();
+    };
     const start = (): Promise<void> =>
       plugin.start().catch((error: unknown) => warn(error instanceof Error ? error.message : String(error)));
-    await start();
+    let started = start();
+    const relay = new Relay(socket, plugin.socket, told, () => started);
+    await relay.open();
+    await started;
     warn(`${basename(folder)} listens on ${socket}; it starts again when a file changes`);
     const stop = restartOnChange(folder, async (file) => {
       warn(`${file} changed`);
-      await plugin.kill('SIGTERM');
-      await start();
+      started = plugin.kill('SIGTERM').then(start);
+      await started;
     });
     await new Promise((done) => {
       process.once('SIGINT', done);
