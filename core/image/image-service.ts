@@ -256,7 +256,8 @@ export class ImageService implements Images {
     for (const record of this.store.all()) for (const one of chainIds(record.image.diffIds)) users.set(one, (users.get(one) ?? 0) + 1);
     const sizeOf = (one: ChainId): number => this.layers.sizeOf(one) ?? 0;
     return {
-      layersSize: [...users.keys()].reduce((sum, one) => sum + sizeOf(one), 0),
+      // A layer takes its place with each storage driver that it is unpacked for.
+      layersSize: this.layers.places().reduce((sum, { size }) => sum + size, 0),
       images: this.store.all().map((record) => ({
         image: viewOf(this.store, this.layers, record),
         sharedSize: chainIds(record.image.diffIds).reduce((sum, one) => sum + ((users.get(one) ?? 0) > 1 ? sizeOf(one) : 0), 0),

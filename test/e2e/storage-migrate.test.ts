@@ -104,12 +104,45 @@ describe.skipIf(why)('storage that moves between drivers', () => {
     ok('gantry', 'storage', 'migrate', '--from', 'vfs', '--to', 'overlay2');
   });
 
+  it('counts what each driver keeps, logs and leftovers', () => {
+    const layers = (): number => JSON.parse(ok('gantry', 'storage', 'inspect', 'vfs', '--format', '{{json .LayersSize}}')) as number;
+    expect(layers()).toBe(0);
+    ok(
+      'docker',
+      'run',
+      '--name',
+      'talks',
+      '--network',
+      'none',
+      '--storage-opt',
+      'driver=vfs',
+      'image-1',
+      'sh',
+      '-c',
+      'echo 12345 > /five; cat /bin/busybox > /dev/null; echo said',
+    );
+    expect(layers()).toBeGreaterThan(1_000_000);
+    const written = JSON.parse(ok('docker', 'inspect', '-s', '-f', '{{json .SizeRw}}', 'talks')) as number;
+    expect(written).toBe(6);
+    expect(ok('docker', 'ps', '-as', '--filter', 'name=talks', '--format', '{{.Size}}')).toMatch(/^6B \(virtual 1\.98MB\)$/);
+    expect(ok('docker', 'diff', 'talks')).toBe('A /five');
+    const df = ok('gantry', 'system', 'df', '-v');
+    expect(df).toMatch(/^vfs +1\.98\d*MB +6B +0B$/m);
+    expect(df).toMatch(/^Container logs: (?!0B)/m);
+    ok('docker', 'rm', 'talks');
+    // Kept for the image, which may be wanted with this driver again.
+    expect(layers()).toBeGreaterThan(0);
+    ok('gantry', 'storage', 'prune', '-f');
+    expect(layers()).toBe(0);
+  });
+
   it('says where the layers of an image are', () => {
     ok('docker', 'create', '--name', 'other', '--storage-opt', 'driver=vfs', 'image-1', 'true');
     const table = ok('gantry', 'image', 'layers', 'image-1');
     expect(table).toMatch(/overlay2 .*image image-\d+:latest/);
     expect(table).toMatch(/vfs .*container other/);
     ok('docker', 'rm', 'other');
+    ok('gantry', 'storage', 'prune', '-f');
     expect(ok('gantry', 'image', 'layers', 'image-1')).not.toContain('vfs');
     expect(ok('gantry', 'storage', 'ls')).toMatch(/^overlay2 +\* +\d+ .*\n?/m);
   });

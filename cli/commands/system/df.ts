@@ -1,4 +1,6 @@
+import type { StorageAnswer } from '@gantry/core/api/gantry/schema.js';
 import { BaseCommand } from '../../base-command.js';
+import { ApiError } from '../../client/client.js';
 import type { ContainerSummary, ImageSummary } from '../../client/types.js';
 import { flag } from '../../flags.js';
 import { containerRow } from '../../render/containers.js';
@@ -40,8 +42,14 @@ export default class Df extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = this.read(Df);
     const usage = await this.client.get<DiskUsage>('/system/df');
-    if (flags.verbose && flags.format === '') process.stdout.write(details(usage));
-    else process.stdout.write(renderList(totals(usage), summary, flags.format));
+    if (flags.verbose && flags.format === '') {
+      const storage = await this.client.get<StorageAnswer>('/gantry/v1/storage').catch((error: unknown) => {
+        // Another engine than ours.
+        if (error instanceof ApiError && error.status === 404) return undefined;
+        throw error;
+      });
+      process.stdout.write(details(usage) + (storage ? storageDetails(storage) : ''));
+    } else process.stdout.write(renderList(totals(usage), summary, flags.format));
   }
 }
 
@@ -106,6 +114,22 @@ const totals = (usage: DiskUsage): Row[] => {
       ),
     ),
   ];
+};
+
+/** What Docker's answer has no place for. */
+const storageDetails = ({ Drivers, BlobsSize, LogsSize }: StorageAnswer): string => {
+  const shape: ListShape = {
+    headings: { Name: 'STORAGE DRIVER', Layers: 'LAYERS', Containers: 'CONTAINERS', Orphans: 'LEFT BY CRASHES' },
+    table: '{{.Name}}\t{{.Layers}}\t{{.Containers}}\t{{.Orphans}}',
+    quiet: '{{.Name}}',
+  };
+  const rows = Drivers.filter((each) => each.Layers + each.Containers + each.Orphans > 0).map((each) => ({
+    Name: each.Name,
+    Layers: humanSize(each.LayersSize),
+    Containers: humanSize(each.ContainersSize),
+    Orphans: humanSize(each.OrphansSize),
+  }));
+  return `\nStorage usage:\n\n${renderList(rows, shape, '')}\nCompressed layers: ${humanSize(BlobsSize)}\nContainer logs: ${humanSize(LogsSize)}\n`;
 };
 
 const details = (usage: DiskUsage): string => {
