@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { host } from '@gantry/native/index.js';
 import { Etcd, whyNoEtcd } from '@gantry/test/cluster/etcd.js';
+import { certificates } from '@gantry/test/fakes/certificates.js';
 import { silentLog } from '@gantry/test/fakes/settings.js';
 import { ClusterService } from './cluster-service.js';
 import { parseCluster } from './cluster-settings.js';
@@ -165,6 +166,30 @@ describe.skipIf(reason)('the cluster store', () => {
     await one.commit([], [{ op: 'put', key: 'a', value: '1' }]);
     for (const socket of silent) socket.destroy();
     deaf.close();
+  });
+
+  it('talks TLS, and shows who it is', async () => {
+    certificates(folder);
+    const path = (name: string): string => join(folder, name);
+    const secure = await Etcd.start({ tls: { cert: path('localhost.pem'), key: path('localhost.key'), ca: path('ca.pem') } });
+    try {
+      const tls = { ...quick, 'kv.cacertfile': path('ca.pem'), 'kv.certfile': path('client.pem'), 'kv.keyfile': path('client.key') };
+      const one = await join_('one', '192.0.2.1', tls, secure.url);
+      await eventually(() => one.connected, 'it is connected');
+      await one.announce('x/1', {});
+      await eventually(() => one.entries('x/').size === 1, 'it is followed');
+      const nobody = await join_('nobody', '192.0.2.2', { ...quick, 'kv.cacertfile': path('ca.pem') }, secure.url);
+      await expect(nobody.get('a')).rejects.toMatchObject({ kind: 'unavailable' });
+      const plain = await join_('plain', '192.0.2.3', quick, secure.url);
+      await expect(plain.get('a')).rejects.toMatchObject({ kind: 'unavailable' });
+      mkdirSync(path('other'));
+      certificates(path('other'));
+      const misled = await join_('misled', '192.0.2.4', { ...tls, 'kv.cacertfile': path('other/ca.pem') }, secure.url);
+      await expect(misled.get('a')).rejects.toMatchObject({ kind: 'unavailable', message: /certificate|self.signed|issuer/ });
+      for (const service of open.splice(0)) await service.close();
+    } finally {
+      await secure.destroy();
+    }
   });
 
   it('has a user and a password where the store asks for them', async () => {

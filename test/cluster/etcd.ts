@@ -25,7 +25,7 @@ export interface EtcdOptions {
   readonly address?: string;
   /** Runs it elsewhere: the words before the command, such as `nsenter --net=PATH --`. */
   readonly wrapper?: readonly string[];
-  /** Paths of its certificate and key, and of the CA of its clients. */
+  /** Paths of its certificate and key, and of the CA of its clients; the certificate is for localhost. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
 }
 
@@ -48,7 +48,11 @@ export class Etcd {
   }
 
   get endpoint(): string {
-    return `${this.options.address ?? '127.0.0.1'}:${this.port}`;
+    return `${this.options.tls ? 'localhost' : this.address}:${this.port}`;
+  }
+
+  private get address(): string {
+    return this.options.address ?? '127.0.0.1';
   }
 
   /** For `--cluster-store`. */
@@ -62,7 +66,7 @@ export class Etcd {
     const peer = `http://127.0.0.1:${this.peerPort}`;
     const flags = {
       'data-dir': this.folder,
-      'listen-client-urls': `${scheme}://${this.endpoint}`,
+      'listen-client-urls': `${scheme}://${this.address}:${this.port}`,
       'advertise-client-urls': `${scheme}://${this.endpoint}`,
       'listen-peer-urls': peer,
       'initial-advertise-peer-urls': peer,
