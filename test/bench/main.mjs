@@ -35,6 +35,7 @@ const parts = {
   pull: () => import('./pull.mjs'),
   storage: () => import('./storage.mjs'),
   network: () => import('./network.mjs'),
+  overlay: () => import('./overlay.mjs'),
 };
 const chosen = process.argv.slice(2);
 for (const name of chosen) {
