@@ -42,6 +42,15 @@ interface FileCalls {
   makeFileIn(rootFd: number, path: string): Promise<boolean>;
   makeLinkIn(rootFd: number, path: string, target: string): Promise<boolean>;
   copyOutOf(rootFd: number, path: string, to: string): Promise<boolean>;
+  bindInto(
+    sourceRoot: number,
+    source: string,
+    namespace: number,
+    targetRoot: number,
+    target: string,
+    options: readonly string[],
+  ): Promise<void>;
+  unmountFrom(namespace: number, targetRoot: number, target: string): Promise<void>;
   bindIn(sourceRoot: number, source: string, targetRoot: number, target: string, readOnly: boolean): Promise<void>;
 }
 
@@ -86,5 +95,8 @@ export const files: HostFiles = {
   makeFileIn: (rootFd, path) => calls.makeFileIn(rootFd, path),
   makeLinkIn: (rootFd, path, target) => calls.makeLinkIn(rootFd, path, target),
   copyOutOf: (rootFd, path, to) => calls.copyOutOf(rootFd, path, to),
+  bindInto: ({ source, namespace, target, options }) =>
+    blamed(calls.bindInto(source.rootFd, source.path, namespace, target.rootFd, target.path, options)),
+  unmountFrom: ({ namespace, target }) => blamed(calls.unmountFrom(namespace, target.rootFd, target.path)),
   bindIn: ({ source, target, readOnly }) => calls.bindIn(source.rootFd, source.path, target.rootFd, target.path, readOnly),
 };

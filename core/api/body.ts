@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
 import type { FastifyInstance, FastifyRequest, FastifySchemaCompiler } from 'fastify';
 import { invalid } from '../contracts/errors.js';
@@ -35,6 +36,24 @@ function readStreams(app: FastifyInstance): void {
   app.addContentTypeParser('*', { bodyLimit: Number.MAX_SAFE_INTEGER }, (_request, payload, done) => {
     done(null, payload);
   });
+}
+
+/**
+ * Does `work` with a request's body. When it is refused, what is still on its way is read and dropped, within bounds: a client that
+ * is cut off while it sends would see a broken connection in the place of the reason.
+ */
+export async function withBody<T>(body: Readable, work: (body: Readable) => Promise<T>): Promise<T> {
+  try {
+    return await work(body);
+  } catch (error) {
+    let left: number = limits.droppedBody;
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) if ((left -= chunk.length) < 0) break;
+    } catch {
+      // The client left; the first error is the one to tell.
+    }
+    throw error;
+  }
 }
 
 let compiler: Ajv | undefined;

@@ -26,4 +26,6 @@ export const limits = {
   headDrain: 250,
   /** Milliseconds that they wait where nobody can tell whether it has: over TCP, which acknowledges what nobody has read yet. */
   headPause: 10,
+  /** Bytes of a refused request's body that are read before the answer; more than that, and the connection is cut. */
+  droppedBody: 64 * 1024 * 1024,
 } as const;

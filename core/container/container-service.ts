@@ -11,7 +11,8 @@ import { Tokens } from '../tokens.js';
 import { archivePath, exportRootfs, extractArchive, statPath } from './archive.js';
 import { commitContainer } from './commit.js';
 import { connectNetwork, disconnectNetwork } from './connect.js';
-import type { Container, EndpointRequest } from './container.js';
+import { addMount, removeMount } from './change-mounts.js';
+import type { Container, EndpointRequest, MountRequest } from './container.js';
 import { noSuchContainer } from './container-store.js';
 import type {
   AttachOptions,
@@ -201,6 +202,16 @@ export class ContainerService implements Containers {
       await setPorts(this.room, container, changedBindings(container.hostConfig.portBindings, change));
       this.room.publish(container, 'update');
     });
+  }
+
+  async addMount(name: string, mount: MountRequest): Promise<void> {
+    const { id } = this.room.store.get(name);
+    await this.locked(id, (container) => addMount(this.room, container, mount));
+  }
+
+  async removeMount(name: string, target: string): Promise<void> {
+    const { id } = this.room.store.get(name);
+    await this.locked(id, (container) => removeMount(this.room, container, target));
   }
 
   async update(name: string, change: Parameters<Containers['update']>[1]): Promise<{ warnings: string[] }> {

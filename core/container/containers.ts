@@ -8,7 +8,7 @@ import type { MovedLayer } from '../layer/layers.js';
 import type { EndpointState } from '../network/networks.js';
 import type { Examination } from '../state/examination.js';
 import type { PortChange } from './ports.js';
-import type { Container, ContainerConfig, EndpointRequest, HostConfig, Resources, RestartPolicy } from './container.js';
+import type { Container, ContainerConfig, EndpointRequest, HostConfig, MountRequest, Resources, RestartPolicy } from './container.js';
 
 export interface CreateContainer {
   /** Without slash; '' for a made-up one. */
@@ -135,6 +135,10 @@ export interface Containers {
   ): Promise<{ warnings: string[] }>;
   /** Publishes more and fewer ports, at once for a running container; all of it or nothing. */
   changePorts(name: string, change: PortChange): Promise<void>;
+  /** One more mount, at once for a running container; on failure everything is as before. */
+  addMount(name: string, mount: MountRequest): Promise<void>;
+  /** One mount less, at once for a running container: open files in it stay open. */
+  removeMount(name: string, target: string): Promise<void>;
   remove(name: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void>;
   prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
   /** Armed when the promise of this call resolves; `result` comes when it happens. */

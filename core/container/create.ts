@@ -9,7 +9,7 @@ import { failpoint } from '../state/failpoint.js';
 import { UndoStack } from '../state/undo.js';
 import type { ContainerConfig, Container, EndpointRequest, HostConfig, MountPoint } from './container.js';
 import type { CreateContainer } from './containers.js';
-import { prepareImageMount } from './image-mounts.js';
+import { holdMount } from './hold-mounts.js';
 import { commandOf, mergeConfig } from './merge.js';
 import {
   type MountDraft,
@@ -57,7 +57,8 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
   undo.push('give the name back', release);
   try {
     failpoint('container.create.1');
-    const mounts = await holdMounts(room, id, drafts, storage.driver, undo);
+    const mounts: MountPoint[] = [];
+    for (const draft of drafts) mounts.push(await holdMount(room, id, draft, storage.driver, undo));
     failpoint('container.create.2');
     undo.push('remove the writable layer', () => room.layers.removeWritable(id));
     await room.layers.createWritable(
@@ -296,32 +297,4 @@ async function checkBindSources(room: ContainerRoom, drafts: readonly MountDraft
   } finally {
     room.host.process.closeFd(root);
   }
-}
-
-/** Volumes that do not exist yet are made; all of them, and images, are held by the container from here on. */
-async function holdMounts(
-  room: ContainerRoom,
-  id: string,
-  drafts: readonly MountDraft[],
-  driver: string,
-  undo: UndoStack,
-): Promise<MountPoint[]> {
-  const points: MountPoint[] = [];
-  for (const { point, volume } of drafts) {
-    if (point.type !== 'volume') {
-      points.push(point.type === 'image' ? await prepareImageMount(room, id, point, driver, undo) : point);
-      continue;
-    }
-    if (volume) {
-      const made = await room.volumes.create({ name: point.name, driver: point.driver, ...volume, container: id });
-      if (point.anonymous) undo.push('remove an anonymous volume', () => room.volumes.remove(made.name, { force: true }));
-      points.push({ ...point, name: made.name, driver: made.driver, source: made.mountpoint });
-    } else {
-      await room.volumes.reference(point.name, id);
-      points.push(point);
-    }
-    const { name } = points.at(-1) ?? point;
-    undo.push('let go of a volume', () => room.volumes.dereference(name, id));
-  }
-  return points;
 }

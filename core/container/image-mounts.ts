@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isKind } from '../contracts/errors.js';
 import { isDigest } from '../contracts/ids.js';
 import type { UndoStack } from '../state/undo.js';
@@ -41,16 +40,15 @@ export async function prepareImageMount(
   return { ...point, name: image.id };
 }
 
-/** Shows an image at a place of the bundle. */
+/** Shows an image at `place`, a folder in the bundle that is made. */
 export async function mountImage(
   room: ContainerRoom,
   container: Container,
   point: MountPoint,
-  name: string,
+  place: string,
   undo: UndoStack,
 ): Promise<string> {
   const layer = layerOf(container.id, point);
-  const place = join(room.paths.bundle(container.id), name);
   await mkdir(place, { recursive: true, mode: 0o700 });
   const mounts = await room.layers.acquireWritable(layer);
   undo.push('release the layer of a mounted image', () => room.layers.releaseWritable(layer));
@@ -62,13 +60,21 @@ export async function mountImage(
 }
 
 export async function releaseImages(room: ContainerRoom, container: Container): Promise<void> {
-  for (const point of imagePoints(container)) {
-    await room.layers.releaseWritable(layerOf(container.id, point)).catch((error: unknown) => {
-      if (!isKind(error, 'not-found')) throw error;
-    });
-  }
+  for (const point of imagePoints(container)) await releaseImage(room, container.id, point);
+}
+
+export async function removeImage(room: ContainerRoom, containerId: string, point: MountPoint): Promise<void> {
+  await releaseImage(room, containerId, point);
+  await room.layers.removeWritable(layerOf(containerId, point));
+}
+
+/** What is not acquired, or gone, needs no release. */
+async function releaseImage(room: ContainerRoom, containerId: string, point: MountPoint): Promise<void> {
+  await room.layers.releaseWritable(layerOf(containerId, point)).catch((error: unknown) => {
+    if (!isKind(error, 'not-found')) throw error;
+  });
 }
 
 export async function removeImages(room: ContainerRoom, container: Container): Promise<void> {
-  for (const point of imagePoints(container)) await room.layers.removeWritable(layerOf(container.id, point));
+  for (const point of imagePoints(container)) await removeImage(room, container.id, point);
 }

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { EngineError, invalid, messageOf } from '../contracts/errors.js';
 import type { UndoStack } from '../state/undo.js';
 import type { Container, MountPoint } from './container.js';
@@ -40,12 +41,10 @@ export async function mountShm(room: ContainerRoom, container: Container, undo: 
  */
 export async function bindMounts(room: ContainerRoom, container: Container, rootFd: number, undo: UndoStack): Promise<BoundMount[]> {
   const bound: BoundMount[] = [];
-  for (const [index, point] of container.mounts.entries()) {
+  for (const point of container.mounts) {
     if (point.type === 'tmpfs') continue;
-    let source = await sourceOf(room, container, point, index, rootFd, undo);
-    if (point.subpath !== '') source = await partOf(room, container, source, { name: `part-${index}`, subpath: point.subpath }, undo);
     bound.push({
-      source,
+      source: await sourceOf(room, container, point, rootFd, undo),
       destination: point.destination,
       readWrite: point.readWrite,
       propagation: point.propagation,
@@ -56,29 +55,55 @@ export async function bindMounts(room: ContainerRoom, container: Container, root
   return bound;
 }
 
-async function sourceOf(
+/** Where in a bundle something is shown that is to be mounted. Named by where the container sees it, for mounts come and go. */
+export function placeOf(room: ContainerRoom, containerId: string, { destination }: MountPoint): string {
+  return join(room.paths.bundle(containerId), `mount-${createHash('sha256').update(destination).digest('hex').slice(0, 16)}`);
+}
+
+/** The same for a part of it. */
+export const partPlaceOf = (room: ContainerRoom, containerId: string, point: MountPoint): string =>
+  `${placeOf(room, containerId, point)}-part`;
+
+/** Makes the content of one mount visible on the host and says where. Without `rootFd` a volume gets no first content. */
+export async function sourceOf(
   room: ContainerRoom,
   container: Container,
   point: MountPoint,
-  index: number,
-  rootFd: number,
+  rootFd: number | undefined,
+  undo: UndoStack,
+): Promise<string> {
+  const source = await wholeSource(room, container, point, rootFd, undo);
+  return point.subpath === '' ? source : partOf(room, container, source, point, undo);
+}
+
+async function wholeSource(
+  room: ContainerRoom,
+  container: Container,
+  point: MountPoint,
+  rootFd: number | undefined,
   undo: UndoStack,
 ): Promise<string> {
   switch (point.type) {
     case 'volume':
       return mountVolume(room, container, point, rootFd, undo);
     case 'image':
-      return mountImage(room, container, point, `image-${index}`, undo);
+      return mountImage(room, container, point, placeOf(room, container.id, point), undo);
     default:
       return bindSource(room, point);
   }
 }
 
-async function mountVolume(room: ContainerRoom, container: Container, point: MountPoint, rootFd: number, undo: UndoStack): Promise<string> {
+async function mountVolume(
+  room: ContainerRoom,
+  container: Container,
+  point: MountPoint,
+  rootFd: number | undefined,
+  undo: UndoStack,
+): Promise<string> {
   const source = await room.volumes.mount(point.name, container.id, point);
   undo.push('unmount a volume', () => room.volumes.unmount(point.name, container.id));
   // Only before the first start: what the container removed later must not come back.
-  if (!point.noCopy && point.subpath === '' && container.state.startedAt === '') {
+  if (rootFd !== undefined && !point.noCopy && point.subpath === '' && container.state.startedAt === '') {
     await room.volumes.fill(point.name, container.id, (path) => room.host.files.copyOutOf(rootFd, point.destination, path));
   }
   return source;
@@ -88,27 +113,22 @@ async function mountVolume(room: ContainerRoom, container: Container, point: Mou
  * A folder or file inside a volume, shown at a place of the bundle: what others change in the volume meanwhile cannot lead the
  * container's start out of it.
  */
-async function partOf(
-  room: ContainerRoom,
-  container: Container,
-  volume: string,
-  { name, subpath }: { name: string; subpath: string },
-  undo: UndoStack,
-): Promise<string> {
+async function partOf(room: ContainerRoom, container: Container, volume: string, point: MountPoint, undo: UndoStack): Promise<string> {
   const { files, process } = room.host;
   const bundle = room.paths.bundle(container.id);
+  const place = partPlaceOf(room, container.id, point);
+  const { subpath } = point;
   const opened: number[] = [];
   try {
     for (const path of [volume, bundle]) opened.push(await files.openRoot(path));
     const [volumeFd = -1, bundleFd = -1] = opened;
     const source = { rootFd: volumeFd, path: subpath };
-    await files.bindIn({ source, target: { rootFd: bundleFd, path: name }, readOnly: false });
+    await files.bindIn({ source, target: { rootFd: bundleFd, path: basename(place) }, readOnly: false });
   } catch (error) {
     throw new EngineError('system', `cannot access path ${join(volume, subpath)}: ${messageOf(error)}`, { cause: error });
   } finally {
     for (const fd of opened) process.closeFd(fd);
   }
-  const place = join(bundle, name);
   undo.push('unmount a part of a volume', () => files.unmount(place));
   return place;
 }

@@ -26,8 +26,9 @@ export async function releaseContainer(room: ContainerRoom, container: Container
       await step('unmount', () => unmountBundle(room, id));
       await step('release the writable layer', () => room.layers.releaseWritable(id));
       await step('release mounted images', () => releaseImages(room, container));
-      const volumes = new Set(container.mounts.filter((point) => point.type === 'volume').map((point) => point.name));
-      for (const name of volumes) await step('unmount a volume', () => room.volumes.unmount(name, id));
+      // Each mount of a volume is counted, also several of one.
+      for (const { type, name } of container.mounts)
+        if (type === 'volume') await step('unmount a volume', () => room.volumes.unmount(name, id));
     })(),
   ]);
   if (clean) await step('remove the bundle', () => room.host.files.removeTree(room.paths.bundle(id)));

@@ -4,6 +4,7 @@ import type { FoundTask } from '../contracts/runtime.js';
 import { Examination } from '../state/examination.js';
 import type { Intent } from '../state/journal.js';
 import type { Container } from './container.js';
+import { settleMountIntent } from './change-mounts.js';
 import { layersOf } from './image-mounts.js';
 import { isRunning } from './list-filters.js';
 import { releaseContainer } from './release.js';
@@ -90,6 +91,7 @@ export class Restoration {
     const id = intent.subject;
     const container = room.store.byFullId(id);
     try {
+      if (intent.kind === 'container.mount' || intent.kind === 'container.unmount') return await settleMountIntent(room, intent);
       if (intent.kind === 'container.create' && !container) {
         await room.layers.removeWritable(id);
         await room.host.files.removeTree(room.paths.folder(id));

@@ -103,6 +103,11 @@ export function ociMounts(input: MountInput): OciMount[] {
 }
 
 function bindMount(bind: BoundMount): OciMount {
+  return { destination: bind.destination, type: 'bind', source: bind.source, options: bindOptions(bind) };
+}
+
+/** mount(8)'s words for a bind. */
+export function bindOptions(bind: Omit<BoundMount, 'source' | 'destination'>): string[] {
   const options = [bind.nonRecursive ? 'bind' : 'rbind'];
   if (!bind.readWrite) {
     options.push('ro');
@@ -110,7 +115,7 @@ function bindMount(bind: BoundMount): OciMount {
     if (!bind.nonRecursive && bind.recursiveReadOnly !== 'disabled') options.push('rro');
   }
   options.push(bind.propagation === '' ? 'rprivate' : bind.propagation);
-  return { destination: bind.destination, type: 'bind', source: bind.source, options };
+  return options;
 }
 
 const OPPOSITES: Readonly<Record<string, string>> = {

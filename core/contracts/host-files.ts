@@ -132,4 +132,16 @@ export interface HostFiles {
    * else's business. A missing source is ENOENT.
    */
   bindIn(options: { source: { rootFd: number; path: string }; target: { rootFd: number; path: string }; readOnly: boolean }): Promise<void>;
+  /**
+   * As {@link bindIn} into another mount namespace: an open file of /proc/PID/ns, and its root, an open /proc/PID/root. `options` are
+   * mount(8)'s: `bind` without the mounts below, `ro`, `rro`, a propagation. Inside /proc nothing is mounted.
+   */
+  bindInto(options: {
+    source: { rootFd: number; path: string };
+    namespace: number;
+    target: { rootFd: number; path: string };
+    options: readonly string[];
+  }): Promise<void>;
+  /** Takes a mount of another mount namespace away; open files in it stay open. `invalid-parameter` when nothing is mounted there. */
+  unmountFrom(options: { namespace: number; target: { rootFd: number; path: string } }): Promise<void>;
 }

@@ -1,8 +1,6 @@
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { inject, injectable } from 'tsyringe';
 import { conflict, invalid, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
@@ -10,6 +8,7 @@ import { hexOf, isId, newId } from '../contracts/ids.js';
 import type { LogEntry, ReadLogs } from '../contracts/log.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { Content } from '../content/content.js';
+import { feed } from '../content/feed.js';
 import { limits } from '../content/limits.js';
 import { familiarForm, fullForm, parseReference, tagged } from '../content/reference.js';
 import type { RegistryAuth } from '../distribution/credentials.js';
@@ -366,16 +365,9 @@ export class PluginService implements Plugins {
 
   private async unpackArchive(archive: Readable, folder: string): Promise<ReturnType<typeof parsePluginConfig>> {
     const { files, process } = this.host;
-    const [readEnd, writeEnd] = process.pipe();
     const rootFd = await files.openRoot(folder);
     try {
-      const sending = pipeline(archive, new Socket({ fd: writeEnd, readable: false, writable: true }));
-      const reading = files
-        .unpackInto({ rootFd, path: '/', fd: readEnd, noOverwriteDirNonDir: true })
-        .finally(() => process.closeFd(readEnd));
-      const [sent, read] = await Promise.allSettled([sending, reading]);
-      if (read.status === 'rejected') throw read.reason;
-      if (sent.status === 'rejected') throw sent.reason;
+      await feed(this.host, archive, (fd) => files.unpackInto({ rootFd, path: '/', fd, noOverwriteDirNonDir: true }));
       const config = await files.readFileIn(rootFd, '/config.json', limits.configBytes);
       if (!config) throw invalid('the archive has no config.json');
       const rootfs = await files.statIn(rootFd, '/rootfs', { followLast: false }).catch(() => undefined);

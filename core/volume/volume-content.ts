@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { feed } from '../content/feed.js';
 import { EngineError } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
 import { newId } from '../contracts/ids.js';
@@ -69,25 +69,18 @@ export class VolumeContent {
   /** Fills an empty volume from a tar. */
   async import(open: Driver, name: string, archive: Readable): Promise<void> {
     const { files, process } = this.host;
-    const [readEnd, writeEnd] = process.pipe();
-    const socket = new Socket({ fd: writeEnd, readable: false, writable: true });
-    const sending = pipeline(archive, socket);
-    const reading = (
+    await feed(this.host, archive, (fd) =>
       open.has('volume-archive')
-        ? (open.driver as unknown as VolumeArchive).import(name, readEnd)
+        ? (open.driver as unknown as VolumeArchive).import(name, fd)
         : this.within(open, name, async (path) => {
             const rootFd = await files.openRoot(path);
             try {
-              await files.unpackInto({ rootFd, path: '/', fd: readEnd, noOverwriteDirNonDir: false });
+              await files.unpackInto({ rootFd, path: '/', fd, noOverwriteDirNonDir: false });
             } finally {
               process.closeFd(rootFd);
             }
-          })
-    ).finally(() => process.closeFd(readEnd));
-    const [sent, read] = await Promise.allSettled([sending, reading]);
-    // What was wrong with the archive, rather than that nobody read it to its end.
-    if (read.status === 'rejected') throw read.reason;
-    if (sent.status === 'rejected') throw sent.reason;
+          }),
+    );
   }
 }
 

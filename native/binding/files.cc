@@ -194,6 +194,47 @@ Napi::Value js_bind_in(const Napi::CallbackInfo& info) {
   return run_off_thread(info.Env(), [source, target, read_only] { bind_in_root(source, target, read_only); });
 }
 
+/// Words of mount(8), as far as a bind into a running container takes them.
+BindOptions bind_options(const std::vector<std::string>& words) {
+  BindOptions options;
+  for (const std::string& word : words) {
+    if (word == "bind") {
+      options.recursive = false;
+    } else if (word == "ro") {
+      options.read_only = true;
+    } else if (word == "rro") {
+      options.read_only = options.read_only_tree = true;
+    } else if (word == "private" || word == "rprivate") {
+      options.propagation = 1 << 18;
+    } else if (word == "slave" || word == "rslave") {
+      options.propagation = 1 << 19;
+    } else if (word == "shared" || word == "rshared") {
+      options.propagation = 1 << 20;
+    } else if (word != "rbind" && word != "rw") {
+      throw InvalidInput("a bind into a running container takes no option " + word);
+    }
+  }
+  return options;
+}
+
+Napi::Value js_bind_into(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  PlaceInRoot source{.root = args.fd(), .path = args.text()};
+  int mount_namespace = args.fd();
+  PlaceInRoot target{.root = args.fd(), .path = args.text()};
+  std::vector<std::string> words = args.texts();
+  return run_off_thread(info.Env(), [source, mount_namespace, target, words] {
+    bind_in_namespace(source, mount_namespace, target, bind_options(words));
+  });
+}
+
+Napi::Value js_unmount_from(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  int mount_namespace = args.fd();
+  PlaceInRoot target{.root = args.fd(), .path = args.text()};
+  return run_off_thread(info.Env(), [mount_namespace, target] { unmount_in_namespace(mount_namespace, target); });
+}
+
 }  // namespace
 
 Napi::Value size_to_js(Napi::Env env, uint64_t& size) { return Napi::Number::New(env, static_cast<double>(size)); }
@@ -227,6 +268,8 @@ void init_files(Napi::Env env, Napi::Object exports) {
   add("makeLinkIn", js_make_link_in);
   add("copyOutOf", js_copy_out_of);
   add("bindIn", js_bind_in);
+  add("bindInto", js_bind_into);
+  add("unmountFrom", js_unmount_from);
   init_archives(env, exports);
   init_storage(env, exports);
 }

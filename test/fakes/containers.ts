@@ -214,6 +214,14 @@ export class FakeContainers implements Containers {
     this.records.set(record.id, { ...record, name: newName });
   }
 
+  async addMount(...args: Parameters<Containers['addMount']>): Promise<void> {
+    this.called('addMount', ...args);
+  }
+
+  async removeMount(...args: Parameters<Containers['removeMount']>): Promise<void> {
+    this.called('removeMount', ...args);
+  }
+
   async changePorts(...args: Parameters<Containers['changePorts']>): Promise<void> {
     this.called('changePorts', ...args);
   }

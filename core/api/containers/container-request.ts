@@ -163,7 +163,7 @@ export function restartPolicyOf(given: RestartPolicyJson | null | undefined): Re
   return { name, maximumRetryCount };
 }
 
-function mountOf(given: MountJson, version: number): MountRequest {
+export function mountOf(given: MountJson, version: number): MountRequest {
   const type = (given.Type ?? '').toLowerCase();
   if (type !== 'bind' && type !== 'volume' && type !== 'tmpfs' && type !== 'image') {
     throw invalid(`invalid mount config for type "${type}": mount type unknown`);

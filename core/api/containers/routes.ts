@@ -5,19 +5,29 @@ import { decodeFilters } from '../filters.js';
 import { Query } from '../query.js';
 import type { Services } from '../services.js';
 import { adapt } from '../version.js';
-import { configOverrides, createRequest, portBindingsOf, portsToRemove, resourceChange, restartPolicyOf } from './container-request.js';
+import {
+  configOverrides,
+  createRequest,
+  mountOf,
+  portBindingsOf,
+  portsToRemove,
+  resourceChange,
+  restartPolicyOf,
+} from './container-request.js';
 import { containerJson } from './container-json.js';
 import { containerSummaryText } from './container-summary.js';
 import {
+  addMount,
   changePorts,
+  type ChangePortsBody,
   commit,
+  type ConfigJson,
   create,
+  type CreateBody,
   LIST_FILTERS,
+  type MountJson,
   PRUNE_FILTERS,
   update,
-  type ChangePortsBody,
-  type ConfigJson,
-  type CreateBody,
   type UpdateBody,
 } from './schema.js';
 
@@ -142,6 +152,18 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
       add: portBindingsOf(request.body.Add),
       remove: portsToRemove(request.body.Remove),
     });
+    return reply.code(204).send();
+  });
+
+  app.post<NamedRoute & { Body: MountJson }>('/gantry/v1/containers/:name/mounts', { schema: addMount }, async (request, reply) => {
+    await containers.addMount(request.params.name, mountOf(request.body, request.apiVersion));
+    return reply.code(204).send();
+  });
+
+  app.delete<NamedRoute>('/gantry/v1/containers/:name/mounts', async (request, reply) => {
+    const target = new Query(request).text('target');
+    if (!target.startsWith('/')) throw invalid(`invalid mount path: '${target}' mount path must be absolute`);
+    await containers.removeMount(request.params.name, target);
     return reply.code(204).send();
   });
 

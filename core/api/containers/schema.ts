@@ -319,6 +319,7 @@ export const create = {
 };
 
 export const update = { body: required(object({ ...resourceProperties, RestartPolicy: restartPolicy, PortBindings: portMap })) };
+export const addMount = { body: required(mount) };
 export const changePorts = { body: required(object({ Add: portMap, Remove: portMap })) };
 
 /** A body that may be left out: overrides of the container's own configuration. */

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { invalid, isKind } from '../../contracts/errors.js';
 import type { Plugin } from '../../plugin/plugins.js';
+import { withBody } from '../body.js';
 import { logLine } from '../containers/log-line.js';
 import type { ApiContext } from '../context.js';
 import { decodeFilters } from '../filters.js';
@@ -126,7 +127,8 @@ export function pluginRoutes(app: FastifyInstance, services: Services, context: 
 /** Plugins from archives: a body that is a stream. */
 export function pluginArchiveRoutes(app: FastifyInstance, services: Services): void {
   app.post('/plugins/create', async (request, reply) => {
-    await services.managedPlugins.create(required(new Query(request), 'name'), (request.body ?? request.raw) as Readable);
+    const name = required(new Query(request), 'name');
+    await withBody((request.body ?? request.raw) as Readable, (body) => services.managedPlugins.create(name, body));
     return reply.code(204).send();
   });
 }

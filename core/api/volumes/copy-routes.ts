@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { invalid } from '../../contracts/errors.js';
+import { withBody } from '../body.js';
 import { textMapOf } from '../containers/container-request.js';
 import type { ApiContext } from '../context.js';
 import { Query } from '../query.js';
@@ -47,7 +48,7 @@ export function volumeArchiveRoutes(app: FastifyInstance, services: Services, co
   });
 
   app.put<NamedVolume>('/gantry/v1/volumes/:name/archive', async (request, reply) => {
-    await volumes.importInto(request.params.name, (request.body ?? request.raw) as Readable);
+    await withBody((request.body ?? request.raw) as Readable, (body) => volumes.importInto(request.params.name, body));
     return reply.code(200).send();
   });
 }
