@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { ClusterChange, ClusterStore } from '../contracts/cluster.js';
-import { conflict, EngineError, messageOf } from '../contracts/errors.js';
+import { conflict, EngineError, invalid, messageOf } from '../contracts/errors.js';
+import { isId } from '../contracts/ids.js';
 import type { GlobalAllocation, NetworkDriver } from '../contracts/network.js';
 import { KeyedLock } from '../state/keyed-lock.js';
-import type { NamedEndpoint } from './name-records.js';
-import { RemoteNames } from './remote-names.js';
+import { readEndpoint, RemoteNames } from './remote-names.js';
 import { driverConfig, namedEndpoint, type NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
 
@@ -138,8 +138,13 @@ export class GlobalNetworks {
         if (this.remotes.drop(endpointId)) this.room.names.dropEndpoint(endpointId);
         continue;
       }
-      const { member, ...endpoint } = parse<NamedEndpoint & { member?: unknown }>(value);
+      const { member, ...told } = Object(JSON.parse(value)) as Record<string, unknown>;
       if (member === this.cluster.member) continue;
+      const endpoint = readEndpoint(told);
+      if (!endpoint || key !== endpointKey(endpoint)) {
+        this.room.log.warn('what another engine says of a container is not taken in', { key });
+        continue;
+      }
       this.remotes.put(endpoint);
       this.room.names.putEndpoint(endpoint);
     }
@@ -152,21 +157,24 @@ export class GlobalNetworks {
     for (const { key, value } of changes) {
       const id = key.slice(NETWORKS.length);
       try {
-        await this.changes.run(id, () => (value === undefined ? this.drop(id) : this.take(parse<NetworkRecord>(value))));
+        await this.changes.run(id, () => (value === undefined ? this.drop(id) : this.take(id, parse<NetworkRecord>(value))));
       } catch (error) {
         this.room.log.error('a change of a network of the cluster was not taken in', { network: id, error: messageOf(error) });
       }
     }
   }
 
-  private async take(record: NetworkRecord): Promise<void> {
+  private async take(id: string, record: NetworkRecord): Promise<void> {
     const { network } = record;
+    if (network.id !== id || !isId(id)) throw invalid('the record of a network is under a key of another');
     if (this.room.networks.has(network.id)) return;
+    const open = await this.room.drivers.get('network', network.driver);
+    // Whoever writes to the store says which networks there are, and not what else there is on this host.
+    if (network.scope !== 'global' || open.driver.scope !== 'global') throw invalid(`network ${network.name} is not one of several hosts`);
     const namesake = this.room.byName(network.name);
     if (namesake) this.room.log.warn('a network of the cluster has the name of one of this host', { name: network.name, id: network.id });
-    const { driver } = await this.room.drivers.get('network', network.driver);
     this.room.store.saveNetwork(record);
-    await driver.createNetwork(network.id, driverConfig(network));
+    await open.driver.createNetwork(network.id, driverConfig(network));
     this.room.names.putNetwork(network);
     this.room.networks.set(network.id, record);
   }

@@ -1,7 +1,24 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { isIPv4, isIPv6 } from 'node:net';
 import { messageOf } from '../contracts/errors.js';
+import { isId } from '../contracts/ids.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { NamedEndpoint } from './name-records.js';
+
+/** What can be a container's name or alias. */
+const NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})$/;
+
+/** Another engine wrote it: what is no id, no address or no name of a container is not believed. */
+export function readEndpoint(told: Record<string, unknown>): NamedEndpoint | undefined {
+  const { endpointId, networkId, owner, ipv4, ipv6, names } = told;
+  if (typeof endpointId !== 'string' || !isId(endpointId) || typeof networkId !== 'string' || !isId(networkId)) return undefined;
+  if (typeof owner !== 'string' || !NAME.test(owner)) return undefined;
+  if (typeof ipv4 !== 'string' || typeof ipv6 !== 'string' || (ipv4 !== '' && !isIPv4(ipv4)) || (ipv6 !== '' && !isIPv6(ipv6)))
+    return undefined;
+  if (!Array.isArray(names)) return undefined;
+  const believed = names.filter((name: unknown): name is string => typeof name === 'string' && NAME.test(name));
+  return { endpointId, networkId, owner, ipv4, ipv6, names: believed };
+}
 
 /** Changes come in flocks; the file is written once for each. */
 const SAVE_AFTER_MS = 250;
