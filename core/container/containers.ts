@@ -38,6 +38,8 @@ export interface ContainerView {
   readonly imageName: string;
   /** `GraphDriver.Data`. */
   readonly graph: Readonly<Record<string, string>>;
+  /** The AppArmor profile that it runs under; '' for none, and in a list. */
+  readonly apparmorProfile?: string;
   /** Only when asked. */
   readonly size?: { readonly writable: number; readonly rootFs: number };
 }

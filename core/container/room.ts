@@ -13,6 +13,7 @@ import type { Settings } from '../system/settings.js';
 import type { Events } from '../system/system.js';
 import { Tokens } from '../tokens.js';
 import type { Volumes } from '../volume/volumes.js';
+import { DEFAULT_APPARMOR_PROFILE, loadDefaultAppArmorProfile } from './apparmor.js';
 import { ContainerPaths } from './bundle.js';
 import type { Container } from './container.js';
 import { ContainerStore } from './container-store.js';
@@ -30,6 +31,7 @@ export class ContainerRoom {
   readonly locks = new KeyedLock();
   private known: HostFacts | undefined;
   private seccompProfile = '';
+  private apparmorProfile = '';
 
   constructor(
     @inject(Tokens.Settings) readonly settings: Settings,
@@ -51,6 +53,11 @@ export class ContainerRoom {
   /** Reads the records and what this host is. Before any other use. */
   async open(): Promise<void> {
     this.known = await readHostFacts();
+    if (this.known.apparmor) {
+      const failure = await loadDefaultAppArmorProfile(this.host.process);
+      if (failure === undefined) this.apparmorProfile = DEFAULT_APPARMOR_PROFILE;
+      else this.log.warn('containers run without an AppArmor profile', { error: failure });
+    }
     const { seccompProfile } = this.settings;
     const named = seccompProfile === '' || seccompProfile === 'builtin' || seccompProfile === 'unconfined';
     this.seccompProfile = named ? (seccompProfile === 'unconfined' ? seccompProfile : '') : await readFile(seccompProfile, 'utf8');
@@ -64,7 +71,13 @@ export class ContainerRoom {
 
   get specDefaults(): SpecDefaults {
     const { cgroupParent, noNewPrivileges, defaultUlimits } = this.settings;
-    return { cgroupParent, noNewPrivileges, ulimits: defaultUlimits, seccompProfile: this.seccompProfile };
+    return {
+      cgroupParent,
+      noNewPrivileges,
+      ulimits: defaultUlimits,
+      seccompProfile: this.seccompProfile,
+      apparmorProfile: this.apparmorProfile,
+    };
   }
 
   /**

@@ -34,7 +34,7 @@ const build = (own: Partial<ContainerConfig> = {}, host: Partial<HostConfig> = {
       hostConfig: hostConfig({ ipcMode: 'private', cgroupnsMode: 'private', maskedPaths: undefined, readonlyPaths: undefined, ...host }),
     }),
     facts,
-    defaults: { cgroupParent: '', noNewPrivileges: false, ulimits: [], seccompProfile: '' },
+    defaults: { cgroupParent: '', noNewPrivileges: false, ulimits: [], seccompProfile: '', apparmorProfile: 'gantry-default' },
     user: { uid: 0, gid: 0, additionalGids: [0], home: '/root' },
     binds: [],
     tmpfs: new Map(),
@@ -213,6 +213,17 @@ describe('the specification of a container', () => {
     expect(spec.hostname).toBeUndefined();
     expect(spec.linux.sysctl).toEqual({});
     expect(spec.mounts.find(({ destination }) => destination === '/dev/mqueue')).toMatchObject({ type: 'bind', source: '/dev/mqueue' });
+  });
+
+  it('confines by the default profile, by the one that is named, or by none', () => {
+    const profile = (securityOpt: string[], privileged = false, apparmor = true): string | undefined =>
+      build({}, { securityOpt, privileged }, { facts: { ...facts, apparmor } }).process.apparmorProfile;
+    expect(profile([])).toBe('gantry-default');
+    expect(profile(['apparmor=custom'])).toBe('custom');
+    expect(profile(['apparmor=unconfined'])).toBeUndefined();
+    expect(profile([], true)).toBeUndefined();
+    expect(profile(['apparmor=custom'], true)).toBe('custom');
+    expect(profile(['apparmor=custom'], false, false)).toBeUndefined();
   });
 
   it('parses security options', () => {

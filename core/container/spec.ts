@@ -1,3 +1,4 @@
+import { apparmorProfileOf } from './apparmor.js';
 import { environmentOf } from './environment.js';
 import { resolveCapabilities } from './capabilities.js';
 import type { Container } from './container.js';
@@ -19,6 +20,8 @@ export interface SpecDefaults {
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   /** '' for the built-in profile, `unconfined`, or a profile's JSON text. */
   readonly seccompProfile: string;
+  /** The AppArmor profile of who names none; '' for a kernel that has it not. */
+  readonly apparmorProfile: string;
 }
 
 /** What only the start of a container knows. */
@@ -126,7 +129,7 @@ function processArgs(input: SpecInput): string[] {
 export interface ProcessInput {
   readonly container: Container;
   readonly facts: HostFacts;
-  readonly defaults: Pick<SpecDefaults, 'noNewPrivileges' | 'ulimits'>;
+  readonly defaults: Pick<SpecDefaults, 'noNewPrivileges' | 'ulimits' | 'apparmorProfile'>;
   readonly user: ResolvedUser;
   readonly hostname: string;
   readonly args: readonly string[];
@@ -151,7 +154,7 @@ export function buildProcess(input: ProcessInput): OciProcess {
   });
   const limits = new Map([...input.defaults.ulimits, ...hostConfig.ulimits].map((limit) => [limit.name, limit]));
   const consoleSize = input.consoleSize ?? hostConfig.consoleSize;
-  const apparmor = facts.apparmor && !hostConfig.privileged ? security.apparmor : '';
+  const apparmor = apparmorProfileOf(hostConfig, facts, input.privileged ? '' : input.defaults.apparmorProfile);
   return {
     terminal: input.terminal,
     ...(input.terminal && consoleSize[0] > 0 && consoleSize[1] > 0

@@ -1,3 +1,4 @@
+import { apparmorProfileOf } from './apparmor.js';
 import type { Container } from './container.js';
 import type { ContainerView } from './containers.js';
 import { logContainer } from './logs.js';
@@ -45,6 +46,7 @@ export async function detailedViewOf(room: ContainerRoom, container: Container):
     ...nameFilesOf(room, container),
     logPath: log?.driver.path(logContainer(room, container)) ?? '',
     graph: shown,
+    apparmorProfile: apparmorProfileOf(container.hostConfig, room.facts, room.specDefaults.apparmorProfile),
   };
 }
 

@@ -42,11 +42,18 @@ export function openDescriptors(): number {
   }
 }
 
-/** Whether this kernel filters system calls, and keeps cgroup trees apart. */
+/** Whether this kernel confines programs by profile, filters system calls, and keeps cgroup trees apart. */
 export const kernelHas = {
   seccomp: (): boolean => {
     try {
       return /^Seccomp:/m.test(readFileSync('/proc/self/status', 'utf8'));
+    } catch {
+      return false;
+    }
+  },
+  apparmor: (): boolean => {
+    try {
+      return readFileSync('/sys/module/apparmor/parameters/enabled', 'utf8').startsWith('Y');
     } catch {
       return false;
     }

@@ -217,6 +217,7 @@ export class SystemService implements System {
   private securityOptions(): string[] {
     const options: string[] = [];
     const { seccompProfile } = this.settings;
+    if (kernelHas.apparmor()) options.push('name=apparmor');
     if (kernelHas.seccomp() && seccompProfile !== 'unconfined') options.push(`name=seccomp,profile=${seccompProfile || 'builtin'}`);
     if (kernelHas.cgroupNamespaces()) options.push('name=cgroupns');
     if (this.settings.noNewPrivileges) options.push('name=no-new-privileges');

@@ -67,7 +67,7 @@ export function containerJson(view: ContainerView, lookup: NetworkLookup): objec
     Platform: container.platform.split('/')[0] || 'linux',
     MountLabel: '',
     ProcessLabel: '',
-    AppArmorProfile: '',
+    AppArmorProfile: view.apparmorProfile ?? '',
     ExecIDs: container.execIds.length > 0 ? container.execIds : null,
     HostConfig: hostConfigJson(container.hostConfig),
     GraphDriver: { Name: container.storageDriver, Data: Object.keys(view.graph).length > 0 ? view.graph : null },
