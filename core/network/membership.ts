@@ -128,7 +128,7 @@ async function publish(
   }
 }
 
-/** Deletes a link without an end on the host, under whichever of its names it has got so far. */
+/** Deletes a link from within, under whichever of its names it has got so far, and waits until it is gone. */
 async function deleteSandboxLink(room: NetworkRoom, sandbox: Sandbox, names: readonly (string | undefined)[]): Promise<void> {
   const steps = names.flatMap((name): NetStep[] => (name ? [{ op: 'delete-link', name }] : []));
   if (holdsNamespace(sandbox.path)) await room.host.net.configure(sandbox.path, steps);
@@ -163,7 +163,8 @@ export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: End
     await driver.unpublish(networkId, endpointId);
     await driver.leave(networkId, endpointId);
     // Also before the sandbox ends: the kernel takes its time over that, and the next link with the address would meet this one.
-    if (open.has('sandbox-link')) await deleteSandboxLink(room, sandbox, [endpoint.interfaceName]);
+    // A container that goes on may be connected again at once, and its next link gets the same name.
+    if (stays || open.has('sandbox-link')) await deleteSandboxLink(room, sandbox, [endpoint.interfaceName]);
     await driver.deleteEndpoint(networkId, endpointId);
     failpoint('network.leave.deleted');
     if (record.network.scope === 'global') room.global?.withdraw(endpoint);

@@ -36,7 +36,7 @@ export async function restore(room: NetworkRoom, liveContainers: ReadonlySet<str
   const local = [...room.networks.values()].filter(({ network }) => network.scope !== 'global');
   await room.addresses.audit(local, room.leases(), 'default');
   await ensurePredefined(room);
-  for (const record of room.networks.values()) await bringBack(room, record);
+  await bringBackAll(room);
   for (const sandbox of room.sandboxes.values()) await bringBackEndpoints(room, sandbox);
   for (const endpoint of dead) if (!isAway(room, endpoint)) await bury(room, endpoint);
   await settleDrivers(room);
@@ -81,6 +81,16 @@ async function ensurePredefined(room: NetworkRoom): Promise<void> {
   const { driver } = await room.drivers.get('network', 'bridge');
   // The same identity: containers were created with it.
   await make(room, kept ? { ...wanted, id: kept.network.id, created: kept.network.created } : wanted, driver);
+}
+
+/** Drivers beside each other, the networks of one in turn. */
+async function bringBackAll(room: NetworkRoom): Promise<void> {
+  const byDriver = Map.groupBy(room.networks.values(), ({ network }) => network.driver);
+  await Promise.all(
+    [...byDriver.values()].map(async (records) => {
+      for (const record of records) await bringBack(room, record);
+    }),
+  );
 }
 
 async function bringBack(room: NetworkRoom, { network }: NetworkRecord): Promise<void> {

@@ -306,6 +306,23 @@ inOwnNamespace(import.meta.url, () => {
       for (const id of [kept.id, client.id, next]) await engine.stop(id);
     });
 
+    it('puts right what somebody did to a bridge meanwhile', async () => {
+      const web = await engine.run('one', { containerName: 'web' });
+      stops.push(await serve(web.path, '0.0.0.0', 80, 'web'));
+      const bridge = `br-${engine.service.find('one')?.id.slice(0, 12)}`;
+      await engine.die();
+      await host.net.configure('', [
+        { op: 'delete-address', link: bridge, address: '10.213.20.1/24' },
+        { op: 'add-address', link: bridge, address: '10.213.99.1/24' },
+        { op: 'set-link', name: bridge, up: false },
+      ]);
+      await engine.start();
+      const link = (await host.net.links('')).find(({ name }) => name === bridge);
+      expect(link).toMatchObject({ up: true, addresses: ['10.213.20.1/24'] });
+      expect(await reach('', web.address, 80)).toMatch(/^web /);
+      await engine.stop(web.id);
+    });
+
     it('while a port was taken by somebody else still gives the container its port', async () => {
       const web = await engine.run('one', { ports: [tcpPort(80, 18510)] });
       stops.push(await serve(web.path, '0.0.0.0', 80, 'web'));

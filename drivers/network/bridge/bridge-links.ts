@@ -21,6 +21,13 @@ const IPV6 = '/proc/sys/net/ipv6';
 
 /** The bridges in the kernel, each known by the alias that is written on it. */
 export class BridgeLinks {
+  /**
+   * The links as they were when the daemon started, until {@link sweep}: it meets its networks one after the other, and a listing for
+   * each would grow with the square of their number.
+   */
+  private atStart: Promise<Link[]> | undefined;
+  private started = false;
+
   constructor(
     private readonly env: DriverEnv,
     private readonly names: Names,
@@ -32,26 +39,35 @@ export class BridgeLinks {
     const { bridge } = plan;
     if (plan.firewall.ip6 && !existsSync(IPV6)) throw unavailable('this kernel has no IPv6');
     const alias = this.names.alias(networkId);
-    const links = await net.links('');
+    const links = await this.present();
     const link = links.find(({ name }) => name === bridge);
     if (link && (link.kind !== 'bridge' || link.alias !== alias))
       throw conflict(`link ${bridge} exists and does not belong to this network`);
     const stale = links.filter((other) => other.alias === alias && other.name !== bridge).map(({ name }) => name);
     const steps: NetStep[] = stale.map((name): NetStep => ({ op: 'delete-link', name }));
     if (!link) steps.push({ op: 'add-bridge', name: bridge, alias, mac: this.names.bridgeMac(networkId) });
-    steps.push(...bridgeSteps(plan, link), ...this.forwardingSteps(plan));
+    if (!link || !isAsPlanned(link, plan)) steps.push(...bridgeSteps(plan, link));
+    steps.push(...this.forwardingSteps(plan));
     try {
-      await net.configure('', steps);
+      if (steps.length > 0) await net.configure('', steps);
     } catch (error) {
       if (!link && (error as NodeJS.ErrnoException).code !== 'EEXIST') await net.configure('', [{ op: 'delete-link', name: bridge }]);
       throw new EngineError('system', `cannot make bridge ${bridge}: ${messageOf(error)}`, { cause: error });
     }
+    // What a second call finds, with the same plan, before the listing is made anew.
+    if (!this.started) remember(links, { link, plan, alias });
     return !link;
+  }
+
+  private async present(): Promise<Link[]> {
+    if (this.started) return this.env.host.net.links('');
+    return (this.atStart ??= this.env.host.net.links(''));
   }
 
   /** By what is written on it: the network may be one of a former run, under a name of the user's. */
   async remove(networkId: string): Promise<void> {
     const alias = this.names.alias(networkId);
+    this.atStart = undefined;
     await this.delete((link) => link.alias === alias);
   }
 
@@ -62,6 +78,8 @@ export class BridgeLinks {
 
   /** Takes away every link of this daemon whose network or endpoint is not known. */
   async sweep(known: ReadonlySet<string>): Promise<void> {
+    this.started = true;
+    this.atStart = undefined;
     await this.delete((link) => {
       const id = this.names.idOf(link.alias);
       const left = id !== undefined && !known.has(id);
@@ -91,6 +109,30 @@ export class BridgeLinks {
     }
     return steps;
   }
+}
+
+/** Whether nothing has to be done: the bridge was there before and is up with its addresses. */
+const isAsPlanned = (link: Link, { gateways, options }: BridgePlan): boolean =>
+  link.up &&
+  (options.mtu === 0 || link.mtu === options.mtu) &&
+  gateways.every((address) => link.addresses.includes(address)) &&
+  link.addresses.every((address) => gateways.includes(address) || address.startsWith('fe80:'));
+
+function remember(links: Link[], { link, plan, alias }: { link: Link | undefined; plan: BridgePlan; alias: string }): void {
+  const made: Link = {
+    index: 0,
+    mac: '',
+    mtu: plan.options.mtu,
+    master: 0,
+    ...link,
+    name: plan.bridge,
+    kind: 'bridge',
+    alias,
+    up: true,
+    addresses: plan.gateways,
+  };
+  if (link) links.splice(links.indexOf(link), 1, made);
+  else links.push(made);
 }
 
 function bridgeSteps({ bridge, gateways, options, internal, firewall }: BridgePlan, link: Link | undefined): NetStep[] {
