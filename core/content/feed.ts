@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Host } from '../contracts/host.js';
@@ -12,15 +11,17 @@ export async function feed<T>(host: Host, source: Readable, read: (fd: number) =
   const socket = new Socket({ fd: writeEnd, readable: false, writable: true });
   // EPIPE: told by `read`, which knows why.
   socket.on('error', () => undefined);
-  const reading = read(readEnd).finally(() => host.process.closeFd(readEnd));
-  const stopped = reading.then(
-    () => undefined,
-    () => undefined,
-  );
+  let stopped = false;
+  const { promise: stop, resolve: goOn } = Promise.withResolvers<void>();
+  const reading = read(readEnd).finally(() => {
+    stopped = true;
+    goOn();
+    host.process.closeFd(readEnd);
+  });
   const sending = (async () => {
     for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      if (socket.destroyed) return;
-      if (!socket.write(chunk)) await Promise.race([once(socket, 'drain').catch(() => undefined), stopped]);
+      if (stopped) return;
+      if (!socket.write(chunk)) await Promise.race([taken(socket), stop]);
     }
     socket.end();
   })().catch((error: unknown) => {
@@ -33,4 +34,15 @@ export async function feed<T>(host: Host, source: Readable, read: (fd: number) =
   if (sent.status === 'rejected') throw sent.reason;
   if (result.status === 'rejected') throw result.reason;
   return result.value;
+}
+
+/** Resolves when the socket takes more, or will never. */
+function taken(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off('drain', done).off('close', done);
+      resolve();
+    };
+    socket.once('drain', done).once('close', done);
+  });
 }
