@@ -148,7 +148,8 @@ function hostnameFor(config: ContainerConfig, host: HostConfig, id: string): str
 async function chooseStorage(room: ContainerRoom, request: CreateContainer): Promise<{ driver: string; quota: number | undefined }> {
   const { driver: named, size, ...rest } = request.hostConfig.storageOptions;
   const unknown = Object.keys(rest)[0];
-  if (unknown !== undefined) throw invalid(`unknown storage option: ${unknown}`);
+  if (unknown !== undefined)
+    throw invalid(`unknown storage option: ${unknown} (there are driver and size; a driver's own are the daemon's)`);
   if (named !== undefined && request.storageDriver !== '' && named !== request.storageDriver) {
     throw invalid(`conflicting storage drivers: ${request.storageDriver} and ${named}`);
   }

@@ -23,7 +23,7 @@ if (process.env.GANTRY_BENCH_INSIDE !== '1') {
 }
 spawnSync('ip', ['link', 'set', 'lo', 'up']);
 
-const { openPeers } = await import('./peers.mjs');
+const { openPeers, versions } = await import('./peers.mjs');
 const { rows, report } = await import('./report.mjs');
 const parts = {
   runtime: () => import('./runtime.mjs'),
@@ -33,29 +33,37 @@ const parts = {
   memory: () => import('./memory.mjs'),
   log: () => import('./log.mjs'),
   pull: () => import('./pull.mjs'),
-  storage: () => import('./storage.mjs'),
   network: () => import('./network.mjs'),
   overlay: () => import('./overlay.mjs'),
 };
+/** Parts that open peers of their own, after the others'. */
+const alone = { storage: () => import('./storage.mjs') };
 const chosen = process.argv.slice(2);
 for (const name of chosen) {
-  if (!parts[name]) {
-    console.error(`no such part: ${name} (there are ${Object.keys(parts).join(', ')})`);
+  if (!parts[name] && !alone[name]) {
+    console.error(`no such part: ${name} (there are ${Object.keys({ ...parts, ...alone }).join(', ')})`);
     process.exit(2);
   }
 }
-const peers = await openPeers();
-try {
-  for (const [name, load] of Object.entries(parts)) {
-    if (chosen.length > 0 && !chosen.includes(name)) continue;
+const wanted = (list) => Object.entries(list).filter(([name]) => chosen.length === 0 || chosen.includes(name));
+const run = async (list, peers) => {
+  for (const [name, load] of list) {
     console.error(`# ${name}`);
     const { measure } = await load();
     await measure(peers);
   }
-} finally {
-  await peers.close();
+};
+const together = wanted(parts);
+if (together.length > 0) {
+  const peers = await openPeers();
+  try {
+    await run(together, peers);
+  } finally {
+    await peers.close();
+  }
 }
-const text = report(peers.versions);
+await run(wanted(alone));
+const text = report(versions());
 console.log(text);
 const out = join(dirname(self), '..', 'build');
 mkdirSync(out, { recursive: true });

@@ -82,6 +82,15 @@ async function waitFor(peer) {
 
 const line = (command, ...args) => (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n')[0].trim();
 
+/** What was measured on, and beside what. */
+export const versions = () => [
+  `Linux ${release()}, ${cpus().length} cores (${cpus()[0].model.trim()})`,
+  line('docker', '--version'),
+  line('dockerd', '--version'),
+  line('runc', '--version'),
+  line('crun', '--version'),
+];
+
 /** Both on roots of their own below `parent`, with the same storage driver. */
 export async function openPeers({ storageDriver = 'overlay2', parent = '/var/lib/gantry-bench' } = {}) {
   mkdirSync(parent, { recursive: true, mode: 0o700 });
@@ -148,6 +157,8 @@ export async function openPeers({ storageDriver = 'overlay2', parent = '/var/lib
       readFileSync(join(folder, 'gantry.log'), 'utf8').slice(-3000),
       readFileSync(join(folder, 'dockerd.log'), 'utf8').slice(-3000),
     );
+    for (const peer of [gantry, docker]) await peer.stop();
+    await registry.stop();
     throw error;
   }
   return {
@@ -157,13 +168,6 @@ export async function openPeers({ storageDriver = 'overlay2', parent = '/var/lib
     gantry,
     docker,
     both: [gantry, docker],
-    versions: [
-      `Linux ${release()}, ${cpus().length} cores (${cpus()[0].model.trim()})`,
-      line('docker', '--version'),
-      line('dockerd', '--version'),
-      line('runc', '--version'),
-      line('crun', '--version'),
-    ],
     async close() {
       for (const peer of [gantry, docker]) {
         const ids = (() => {
@@ -177,6 +181,8 @@ export async function openPeers({ storageDriver = 'overlay2', parent = '/var/lib
         await peer.stop();
       }
       await registry.stop();
+      // Both leave their bridge, and the next ones have the same names; the network namespace is the bench's own.
+      for (const bridge of ['gantry0', 'docker0']) spawnSync('ip', ['link', 'delete', bridge]);
       const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
         .split('\n')
         .map((entry) => entry.split(' ')[4])
