@@ -12,6 +12,8 @@ interface Wanted {
   readonly text: string;
   /** The lease under which the store has it; '' when that is to be done yet. */
   lease: string;
+  /** Another engine was found to have it. */
+  refused?: boolean;
 }
 
 /** Where the lease of this life is written down, for the next one to end. */
@@ -160,7 +162,9 @@ export class Session {
         await this.locks.run(key, () => this.put(key, entry, []));
       } catch (error) {
         if (!isKind(error, 'conflict')) throw error;
-        this.log.error('another engine has taken what this one announced', { key, error: messageOf(error) });
+        // Tried again with every sign of life, and told once.
+        if (!entry.refused) this.log.error('another engine has taken what this one announced', { key, error: messageOf(error) });
+        entry.refused = true;
       }
     }
   }

@@ -105,7 +105,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     if (!this.settled) {
       // It lives, and its link is where a former life put it.
       endpoint.joined = true;
-      this.store.announceAgain(endpointKey(networkId, endpointId), this.announcementOf(endpoint));
+      this.store.announceAgain(keyOf(networkId, endpoint), this.announcementOf(endpoint));
     }
     return { mac };
   }
@@ -125,7 +125,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
       try {
         network.segment ??= await this.raise(networkId, network);
         await network.segment.attach(this.pairName(endpointId), { name: srcName, mac: endpoint.mac, namespace: sandboxPath });
-        await this.store.announce(endpointKey(networkId, endpointId), this.announcementOf(endpoint));
+        await this.store.announce(keyOf(networkId, endpoint), this.announcementOf(endpoint));
       } catch (error) {
         await this.takeOut(networkId, endpointId);
         throw error;
@@ -175,9 +175,10 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
 
   /** The last one takes the network out of this host's kernel. */
   private async takeOut(networkId: string, endpointId: string): Promise<void> {
-    this.store.withdraw(endpointKey(networkId, endpointId));
     const network = this.networks.get(networkId);
     const endpoint = network?.endpoints.get(endpointId);
+    // Once: its address may be another endpoint's by the time that it is taken out again.
+    if (endpoint?.joined) this.store.withdraw(keyOf(networkId, endpoint));
     if (endpoint) endpoint.joined = false;
     const segment = network?.segment ?? this.segmentAt(networkId, undefined);
     if (network && isUsed(network)) return segment.detach(this.pairName(endpointId));
@@ -272,6 +273,8 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
 }
 
 const bare = (address: string): string => address.split('/')[0] ?? '';
+
+const keyOf = (networkId: string, { addresses }: Endpoint): string => endpointKey(networkId, addresses[0] ?? '');
 
 const fileOf = (networkId: string): string => networkId.slice(0, 24);
 

@@ -4,7 +4,8 @@ import type { Remote } from './segment.js';
 
 export const ENDPOINTS = 'overlay/endpoints/';
 
-export const endpointKey = (networkId: string, endpointId: string): string => `${ENDPOINTS}${networkId}/${endpointId}`;
+/** By address: of two hosts that both believe to have it, after one was cut off for long, the store lets one announce it. */
+export const endpointKey = (networkId: string, address: string): string => `${ENDPOINTS}${networkId}/${address}`;
 
 /** What one change means for the network that it is in. */
 export interface RemoteChange {
@@ -27,16 +28,16 @@ export class Remotes {
   take(changes: readonly ClusterChange[]): RemoteChange[] {
     const told = new Map<string, { put: Map<string, Remote>; drop: Map<string, Remote> }>();
     for (const { key, value } of changes) {
-      const [networkId = '', endpointId = ''] = key.slice(ENDPOINTS.length).split('/');
+      const [networkId = '', place = ''] = key.slice(ENDPOINTS.length).split('/');
       let network = this.networks.get(networkId);
       if (!network) this.networks.set(networkId, (network = new Map<string, Remote>()));
       let change = told.get(networkId);
       if (!change) told.set(networkId, (change = { put: new Map<string, Remote>(), drop: new Map<string, Remote>() }));
-      const before = network.get(endpointId);
+      const before = network.get(place);
       const now = value === undefined ? undefined : parseRemote(value);
-      network.delete(endpointId);
+      network.delete(place);
       if (before) change.drop.set(before.mac, before);
-      if (now && now.host !== this.ownHost) network.set(endpointId, now);
+      if (now && now.host !== this.ownHost) network.set(place, now);
       // An address that moved is with another endpoint already, and must not be dropped with the one that had it.
       for (const mac of [before?.mac, now?.mac]) {
         const holder = [...network.values()].findLast((remote) => remote.mac === mac);
