@@ -14,7 +14,7 @@ export function checkRequest(request: CreateNetworkRequest): void {
   if (predefinedNames.has(name)) throw new EngineError('forbidden', `operation is not permitted on predefined ${name} network`);
   if (!NAME.test(name) || name.length > 255)
     throw invalid(`invalid network name ${JSON.stringify(name.slice(0, 128))}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
-  if (request.scope !== '' && request.scope !== 'local') throw notImplemented(`networks of scope ${request.scope.slice(0, 32)}`);
+  if (!['', 'local', 'global'].includes(request.scope)) throw notImplemented(`networks of scope ${request.scope.slice(0, 32)}`);
   if (request.ingress) throw notImplemented('ingress networks');
   if (request.configFrom !== '') checkDependent(request);
   if (!request.enableIpv4 && !request.enableIpv6) throw invalid('IPv4 or IPv6 must be enabled');

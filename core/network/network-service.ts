@@ -1,6 +1,6 @@
 import { inject, injectable } from 'tsyringe';
 import type { ClusterStore } from '../contracts/cluster.js';
-import { conflict, EngineError, messageOf } from '../contracts/errors.js';
+import { conflict, EngineError, invalid, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
 import type { PortBinding, PublishedPort } from '../contracts/network.js';
 import { newId } from '../contracts/ids.js';
@@ -80,7 +80,7 @@ export class NetworkService implements Networks {
       const network: Network = {
         ...whole,
         driver: driver.name,
-        scope: driver.driver.scope,
+        scope: scopeOf(driver, request.scope),
         ipam: { ...whole.ipam, driver: whole.ipam.driver || 'default' },
         id: newId(),
         created: new Date().toISOString(),
@@ -360,4 +360,10 @@ export class NetworkService implements Networks {
       await this.room.host.net.createNamespace(path);
     }
   }
+}
+
+/** The driver's own; another wish is one that it cannot fulfil. */
+function scopeOf({ name, driver }: OpenDriver<'network'>, wish: string): 'local' | 'global' {
+  if (wish !== '' && wish !== driver.scope) throw invalid(`networks of the driver ${name} have the scope ${driver.scope}, not ${wish}`);
+  return driver.scope;
 }
