@@ -2,8 +2,12 @@
 
 #include <stddef.h>
 
-/// Placement only; the C++ library is not there.
+#if __has_include(<new>)
+#include <new>
+#else
+/// Placement only; the C++ library is not there, except in tests.
 inline void* operator new(size_t, void* place) noexcept { return place; }
+#endif
 
 namespace shim {
 
