@@ -69,7 +69,8 @@ bool is_own(const NamespaceSpec& ns) {
 
 void check_sysctls(const Spec& spec) {
   if constexpr (kNaive) return;
-  for (const auto& [raw, value] : spec.sysctl) {
+  for (const auto& sysctl : spec.sysctl) {
+    const std::string& raw = sysctl.first;
     auto parts = parts_of(raw);
     check_parts(parts, raw);
     std::string name = joined(parts, '.');
