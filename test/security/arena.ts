@@ -15,7 +15,8 @@ import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { type Json, dockerSpec, makeRootfs } from '../conformance/runtime-bundle.js';
 
-const slow = Number(process.env['GANTRY_SLOW'] ?? 1);
+/** A machine that is so many times slower says so. */
+export const slow = Number(process.env['GANTRY_SLOW'] ?? 1);
 
 export interface Ended {
   readonly code: number | null;

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type Json, seccompProfile } from '../conformance/runtime-bundle.js';
-import { Arena, list, object, pause } from './arena.js';
+import { Arena, list, object, pause, slow } from './arena.js';
 
 /** One way to attack the runtime. Gives what was achieved, or nothing when the defence held. */
 export interface Attack {
@@ -63,8 +63,8 @@ export const attacks: readonly Attack[] = [
       done; done`;
       arena.start(['sh', '-c', hunt]);
       arena.call('exec', 'c', '/bin/evil', 'run', '-b', '/b', 'x');
-      for (let i = 0; i < 100 && !existsSync(join(arena.rootfs, 'caught')); i++) pause(50);
-      pause(1000);
+      for (let i = 0; i < 100 * slow && !existsSync(join(arena.rootfs, 'caught')); i++) pause(50);
+      pause(1000 * slow);
       if (!existsSync(join(arena.rootfs, 'caught'))) return 'the attack itself did not work';
       return arena.programHash() === before ? undefined : 'the runtime’s file was changed';
     },
@@ -145,7 +145,7 @@ export const attacks: readonly Attack[] = [
           object(spec['process'])['terminal'] = true;
           spec['mounts'] = mounts(spec).filter(({ destination }) => destination !== '/dev');
         });
-        spawnSync('script', ['-qec', [arena.program, ...words].join(' '), '/dev/null'], { stdio: 'ignore', timeout: 10_000 });
+        spawnSync('script', ['-qec', [arena.program, ...words].join(' '), '/dev/null'], { stdio: 'ignore', timeout: 10_000 * slow });
       });
     },
   },
@@ -245,7 +245,7 @@ export const attacks: readonly Attack[] = [
           process['env'] = list(process['env']).filter((pair) => !String(pair).startsWith('HOME='));
         });
         const words = ['--root', join(arena.folder, 'state'), 'run', '--bundle', arena.folder, 'c'];
-        const done = spawnSync(arena.program, words, { encoding: 'utf8', timeout: 5000 });
+        const done = spawnSync(arena.program, words, { encoding: 'utf8', timeout: 5000 * slow });
         arena.call('delete', '--force', 'c');
         if (done.error || done.stdout !== '/\n') return `${kind}: ${done.error?.message ?? done.stderr + done.stdout}`;
       }
@@ -342,7 +342,7 @@ export const attacks: readonly Attack[] = [
         sleep 1; $r kill c KILL; $r delete --force c
         kill -0 $victim 2>/dev/null && [ "$(cut -d' ' -f3 /proc/$victim/stat)" != Z ] && echo alive || echo dead`;
       const words = ['--pid', '--mount', '--fork', '--kill-child', '--propagation', 'private', 'bash', '-c', script];
-      const { stdout, stderr } = spawnSync('unshare', words, { encoding: 'utf8', timeout: 30_000 });
+      const { stdout, stderr } = spawnSync('unshare', words, { encoding: 'utf8', timeout: 30_000 * slow });
       if (stdout.includes('alive')) return undefined;
       return stdout.includes('dead') ? 'a stranger was killed' : `the attack itself did not work: ${stdout}${stderr}`;
     },

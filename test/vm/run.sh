@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 if [ $# -eq 0 ]; then
-  set -- test/e2e/smoke.test.ts test/integration/runtime.test.ts
+  set -- test/e2e/smoke.test.ts test/integration/runtime.test.ts test/security drivers/runtime
 fi
 VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3" exec test/vm/run-in-vm \
   -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -e TMPDIR=/var/tmp -- \
