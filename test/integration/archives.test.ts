@@ -288,14 +288,8 @@ describe.skipIf(!isRoot)('archives on a real kernel', () => {
     expect(await names(true)).toContain('folder/.wh..wh..opq');
     expect(await names(false)).not.toContain('.wh.');
     mkdirSync(join(root, 'merged'));
-    const seen = spawnSync(
-      'unshare',
-      [
-        ...['--user', '--map-root-user', '--mount', 'sh', '-c'],
-        `mount -t overlay overlay -o userxattr,lowerdir=${target}:${join(root, 'lower')} ${join(root, 'merged')} && ls ${join(root, 'merged/folder')}`,
-      ],
-      { encoding: 'utf8' },
-    );
+    const look = `mount -t overlay overlay -o userxattr,lowerdir=${target}:${join(root, 'lower')} ${join(root, 'merged')} && ls ${join(root, 'merged/folder')}`;
+    const seen = spawnSync('unshare', ['--user', '--map-root-user', '--mount', 'sh', '-c', look], { encoding: 'utf8' });
     // Some kernels have no overlays in user namespaces, and say so; the marks were looked at above.
     if (seen.status === 0) expect(seen.stdout.trim()).toBe('new');
     else console.log(`skipped: an overlay in a user namespace does not mount here (${seen.stderr.trim()})`);
