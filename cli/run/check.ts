@@ -5,7 +5,7 @@ import { flag } from '../flags.js';
 import { rowJson } from '../render/list.js';
 
 export const checkFlags = {
-  deep: flag.boolean({ description: 'Read every blob and compare its digest' }),
+  deep: flag.boolean({ description: 'Read every blob, and compare every layer with its blob' }),
   format: flag.string({ description: "'json' for one object on each line" }),
   repair: flag.boolean({ description: 'Mend what can be mended' }),
 };

@@ -9,6 +9,7 @@ import type { InitLayers } from './init-layers.js';
 import type { LayerMender } from './layer-mender.js';
 import type { LayerMover } from './layer-mover.js';
 import type { LayerRecords } from './layer-records.js';
+import type { LayerVerifier } from './layer-verifier.js';
 import type { OrphanSnapshot } from './layers.js';
 import type { SnapshotCollector } from './snapshot-collector.js';
 import type { Unpacker } from './unpack.js';
@@ -26,6 +27,7 @@ export interface ExaminedParts {
   readonly inits: InitLayers;
   readonly mover: LayerMover;
   readonly mender: LayerMender;
+  readonly verifier: LayerVerifier;
   /** By container id. */
   readonly locks: KeyedLock;
   /** Removes a container's layer with its record. */
@@ -41,7 +43,11 @@ export interface ExaminedParts {
 export class LayerExaminer {
   constructor(private readonly parts: ExaminedParts) {}
 
-  async examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void> {
+  async examine(
+    examination: Examination,
+    containers: () => Promise<ReadonlySet<string>>,
+    { deep }: { readonly deep: boolean },
+  ): Promise<void> {
     await this.moves(examination);
     await this.strayWritables(examination, containers);
     for (const name of await this.parts.driverNames()) {
@@ -49,6 +55,7 @@ export class LayerExaminer {
       if (!open) continue;
       await this.missing(examination, open);
       await this.strays(examination, open);
+      if (deep) await this.parts.verifier.examine(examination, open);
     }
   }
 
@@ -85,8 +92,8 @@ export class LayerExaminer {
   }
 
   private isOrphan(driver: string, snapshot: SnapshotId): boolean {
-    const { records, unpacker, mover } = this.parts;
-    if (records.names(driver, snapshot) || unpacker.isBusy(driver, snapshot)) return false;
+    const { records, unpacker, mover, verifier } = this.parts;
+    if (records.names(driver, snapshot) || unpacker.isBusy(driver, snapshot) || verifier.isTrial(snapshot)) return false;
     return !mover.unfinished().some(({ subject }) => subject === snapshot);
   }
 

@@ -21,6 +21,7 @@ import { initSnapshotOf, InitLayers } from './init-layers.js';
 import { LayerExaminer } from './layer-examiner.js';
 import { LayerMender } from './layer-mender.js';
 import { LayerMover } from './layer-mover.js';
+import { LayerVerifier } from './layer-verifier.js';
 import { LayerRecords, type WritableRecord } from './layer-records.js';
 import { LayerViews } from './layer-view.js';
 import type { LayerPlace, Layers, LayerSource, MovedLayer, OrphanSnapshot, WritablePlace } from './layers.js';
@@ -46,6 +47,8 @@ interface Parts {
 export class LayerStore implements Layers {
   private readonly records: LayerRecords;
   private readonly locks = new KeyedLock();
+  /** Containers whose layer is acquired. */
+  private readonly inUse = new Set<string>();
   private selected: Selection | undefined;
   private parts: Parts | undefined;
   private syncing: Promise<void> = Promise.resolve();
@@ -153,12 +156,15 @@ export class LayerStore implements Layers {
   async acquireWritable(containerId: string): Promise<Mount[]> {
     const { open, record } = await this.writable(containerId);
     await this.opened.mender.support(open, record);
-    return open.driver.acquire(record.snapshot);
+    const mounts = await open.driver.acquire(record.snapshot);
+    this.inUse.add(containerId);
+    return mounts;
   }
 
   async releaseWritable(containerId: string): Promise<void> {
     const { open, record } = await this.writable(containerId);
     await open.driver.release(record.snapshot);
+    this.inUse.delete(containerId);
   }
 
   async removeWritable(containerId: string): Promise<void> {
@@ -215,8 +221,8 @@ export class LayerStore implements Layers {
     return driver.status();
   }
 
-  examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void> {
-    return this.opened.examiner.examine(examination, containers);
+  examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>, options = { deep: false }): Promise<void> {
+    return this.opened.examiner.examine(examination, containers, options);
   }
 
   async settle(containers: ReadonlySet<string>): Promise<void> {
@@ -243,6 +249,8 @@ export class LayerStore implements Layers {
     const inits = new InitLayers(records, host, views, boot);
     const mender = new LayerMender(records, drivers, unpacker, inits, log, boot);
     const mover = new LayerMover(records, journal, drivers, host, views, log, storageRoot);
+    const isInUse = (container: string): boolean => this.inUse.has(container);
+    const verifier = new LayerVerifier(records, this.content, host, views, collector, unpacker, mender, isInUse);
     const examiner = new LayerExaminer({
       records,
       drivers,
@@ -253,6 +261,7 @@ export class LayerStore implements Layers {
       inits,
       mover,
       mender,
+      verifier,
       locks,
       removeWritable: (container) => this.removeWritable(container),
       driverNames: () => this.driverNames(storageRoot),

@@ -126,8 +126,11 @@ export interface Layers {
   writableMetadata(containerId: string): Promise<Record<string, string>>;
   /** Rows for `docker info` of the default driver. */
   status(): Promise<[string, string][]>;
-  /** Compares records with what the drivers keep. `containers` gives the ids of all that have a record. Safe beside all other calls. */
-  examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>): Promise<void>;
+  /**
+   * Compares records with what the drivers keep. `containers` gives the ids of all that have a record. `deep` also compares each layer with
+   * its blob, to the last byte. Safe beside all other calls.
+   */
+  examine(examination: Examination, containers: () => Promise<ReadonlySet<string>>, options?: { readonly deep: boolean }): Promise<void>;
   /** At daemon start, called by the container service: `containers` is every one that has a record, whether it runs or not. The writable layers of all others, and snapshots without record, are what a crash left: they are removed. */
   settle(containers: ReadonlySet<string>): Promise<void>;
 }

@@ -17,7 +17,7 @@ export interface CheckOptions {
   readonly repair: boolean;
   /** Only layers and snapshots. */
   readonly storageOnly: boolean;
-  /** Reads every blob, too: as long as it takes. */
+  /** Reads every blob and compares every layer with its blob, too: as long as it takes. */
   readonly deep: boolean;
 }
 
@@ -45,7 +45,7 @@ export class SystemCheck implements Check {
           layersOf(container),
         ),
       );
-    await this.layers.examine(examination, known);
+    await this.layers.examine(examination, known, { deep });
     if (!storageOnly) await this.containers.examine(examination);
     await this.examineBlobs(examination, deep);
     return examination.findings;

@@ -57,9 +57,9 @@ describe.skipIf(!isRoot)('layers that move between storage drivers', () => {
       .toSorted()
       .join('\n');
 
-  const find = async (repair: boolean, containers = new Set([containerId])) => {
+  const find = async (repair: boolean, containers = new Set([containerId]), deep = false) => {
     const examination = new Examination(repair, silentLog);
-    await room.store.examine(examination, async () => containers);
+    await room.store.examine(examination, async () => containers, { deep });
     return examination.findings.map(({ area, subject, state }) => `${area} ${subject} ${state}`);
   };
 
@@ -157,6 +157,27 @@ describe.skipIf(!isRoot)('layers that move between storage drivers', () => {
     expect(await find(true)).toEqual([`layer ${bottom?.chainId} repaired`]);
     expect(await find(true, new Set())).toEqual([`layer ${containerId} repaired`]);
     expect(host.files.mountsBelow(room.root)).toEqual([]);
+  });
+
+  it('finds a layer that somebody changed, and unpacks it again', async () => {
+    const [bottom] = room.store.places();
+    for (const driver of ['overlay2', 'vfs']) {
+      await room.store.prepare(driver, stack, 'sha256:image');
+      expect(await find(false, undefined, true)).toEqual([]);
+    }
+    const file = join(room.root, 'data/storage/overlay2', bottom?.snapshot ?? '', 'diff/same');
+    const { atime, mtime } = lstatSync(file);
+    writeFileSync(file, 'two');
+    utimesSync(file, atime, mtime);
+    expect(await find(false)).toEqual([]);
+    expect(await find(false, undefined, true)).toEqual([`layer ${bottom?.chainId} found`]);
+    await room.store.acquireWritable(containerId);
+    expect(await find(true, undefined, true)).toEqual([`layer ${bottom?.chainId} failed`]);
+    await room.store.releaseWritable(containerId);
+    expect(await find(true, undefined, true)).toEqual([`layer ${bottom?.chainId} repaired`]);
+    expect(readFileSync(file, 'utf8')).toBe('one');
+    expect(await find(false, undefined, true)).toEqual([]);
+    expect(await room.store.orphans()).toEqual([]);
   });
 
   it('drops what an image holds with one driver only', async () => {
