@@ -4,10 +4,12 @@ import { bridgeNetwork } from './bridge/manifest.js';
 import { hostNetwork } from './host/manifest.js';
 import { macvlanNetwork } from './macvlan/manifest.js';
 import { noneNetwork } from './none/manifest.js';
+import { overlayNetwork } from './overlay/manifest.js';
 
 inOwnNamespace(import.meta.url, () => {
   networkConformance(bridgeNetwork);
   networkConformance(hostNetwork);
   networkConformance(noneNetwork);
   networkConformance(macvlanNetwork);
+  networkConformance(overlayNetwork);
 });

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Capability, DriverEnv, DriverManifest } from '@gantry/core/contracts/manifest.js';
 import { newId } from '@gantry/core/contracts/ids.js';
-import type { CreateNetwork, NetworkDriver } from '@gantry/core/contracts/network.js';
+import type { CreateNetwork, GlobalAllocation, NetworkDriver } from '@gantry/core/contracts/network.js';
 import { host } from '@gantry/native/index.js';
+import { MemoryCluster } from '../fakes/cluster.js';
 import { silentLog } from '../fakes/settings.js';
 import { eventually, kernelState, reach, serve } from '../network/probe.js';
 
@@ -33,7 +34,8 @@ export function networkConformance(manifest: DriverManifest<'network'>): void {
 
     beforeEach(async () => {
       root = mkdtempSync(join(tmpdir(), 'gantry-network-'));
-      env = { root, runRoot: root, instance: 'netconf1', options: {}, host, log: silentLog };
+      const cluster = new MemoryCluster().member('netconf1', '192.0.2.1');
+      env = { root, runRoot: root, instance: 'netconf1', options: {}, host, cluster, log: silentLog };
       before = await kernelState();
       driver = await manifest.open(env);
       await driver.settle();
@@ -65,9 +67,31 @@ export function networkConformance(manifest: DriverManifest<'network'>): void {
       ]);
     };
 
+    /** What a driver of networks on several hosts is told has what it allocated before. */
+    const allocated = async (id: string): Promise<CreateNetwork> => {
+      const wanted = config();
+      if (!has('global-allocation')) return wanted;
+      return { ...wanted, options: await (driver as NetworkDriver & GlobalAllocation).allocateNetwork(id, wanted) };
+    };
+
+    it.runIf(has('global-allocation'))('gives each network what only one may have, until it is freed', async () => {
+      const global = driver as NetworkDriver & GlobalAllocation;
+      const ids = [newId(), newId()] as const;
+      const given = await Promise.all(ids.map((id) => allocated(id)));
+      expect(given[0]?.options).not.toEqual(given[1]?.options);
+      const wish = { ...config(), options: given[0]?.options ?? {} };
+      await expect(global.allocateNetwork(newId(), wish)).rejects.toMatchObject({ kind: 'conflict' });
+      await global.freeNetwork(ids[0]);
+      await global.freeNetwork(ids[0]);
+      expect(await global.allocateNetwork(ids[0], wish)).toEqual(wish.options);
+      // The second is known to nobody.
+      await global.auditNetworks(new Set([ids[0]]));
+      expect(await global.allocateNetwork(newId(), { ...wish, options: given[1]?.options ?? {} })).toEqual(given[1]?.options);
+    });
+
     it('makes a network once, however often it is told, and takes all of it away', async () => {
       const id = newId();
-      const wanted = config();
+      const wanted = await allocated(id);
       await driver.createNetwork(id, wanted);
       const made = await kernelState();
       await driver.createNetwork(id, wanted);
@@ -86,8 +110,8 @@ export function networkConformance(manifest: DriverManifest<'network'>): void {
 
     it('says that only one network may be, where that is so', async () => {
       const [first, second] = [newId(), newId()];
-      await driver.createNetwork(first, config());
-      const another = driver.createNetwork(second, config());
+      await driver.createNetwork(first, await allocated(first));
+      const another = driver.createNetwork(second, await allocated(second));
       if (has('single')) await expect(another).rejects.toMatchObject({ kind: 'forbidden' });
       else await another;
       await driver.deleteNetwork(first);

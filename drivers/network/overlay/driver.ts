@@ -27,7 +27,7 @@ interface Endpoint {
 }
 
 interface OverlayNetwork {
-  readonly options: OverlayOptions;
+  options: OverlayOptions;
   readonly endpoints: Map<string, Endpoint>;
   /** Present while an endpoint of this host is on the network. */
   segment: Segment | undefined;
@@ -81,16 +81,14 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     const options = parseOptions(config.options);
     if (options.vni === 0) throw invalid('an overlay network needs a VNI');
     const known = this.networks.get(networkId);
-    this.networks.set(networkId, {
-      options,
-      endpoints: known?.endpoints ?? new Map<string, Endpoint>(),
-      segment: known?.segment,
-    });
+    // The same object: a join that is under way goes on with it.
+    if (known) known.options = options;
+    else this.networks.set(networkId, { options, endpoints: new Map<string, Endpoint>(), segment: undefined });
   }
 
   async deleteNetwork(networkId: string): Promise<void> {
     await this.inTurn(networkId, async () => {
-      await this.segmentAt(networkId, undefined).down();
+      await this.segmentAt(networkId).down();
       this.networks.delete(networkId);
     });
   }
@@ -154,7 +152,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
       if (!isUsed(network)) continue;
       kept.add(fileOf(id));
       await this.inTurn(id, async () => {
-        network.segment = this.segmentAt(id, await this.mtuOf(network.options));
+        network.segment = this.segmentAt(id, network.options, await this.mtuOf(network.options));
         // Who is where may have changed meanwhile; until the store tells, the former state serves.
         void this.store.whenKnown().then(() => this.resync(id));
       });
@@ -162,7 +160,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     for (const file of await readdir(this.env.runRoot)) {
       if (kept.has(file)) continue;
       this.env.log.info('taking away what a former run left of an overlay network', { network: file });
-      await this.segmentAt(file, undefined).down();
+      await this.segmentAt(file).down();
     }
   }
 
@@ -180,7 +178,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     // Once: its address may be another endpoint's by the time that it is taken out again.
     if (endpoint?.joined) this.store.withdraw(keyOf(networkId, endpoint));
     if (endpoint) endpoint.joined = false;
-    const segment = network?.segment ?? this.segmentAt(networkId, undefined);
+    const segment = network?.segment ?? this.segmentAt(networkId);
     if (network && isUsed(network)) return segment.detach(this.pairName(endpointId));
     await segment.down();
     if (!network) return;
@@ -196,7 +194,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   private async raise(networkId: string, network: OverlayNetwork): Promise<Segment> {
     // First: no packet of the network may be sent before it would be encrypted.
     if (network.options.encrypted) await this.encryption.activate();
-    const segment = this.segmentAt(networkId, await this.mtuOf(network.options), network.options.vni);
+    const segment = this.segmentAt(networkId, network.options, await this.mtuOf(network.options));
     await segment.up();
     await segment.put(this.remotes.in(networkId));
     return segment;
@@ -240,9 +238,10 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     return innerMtu(link.mtu, this.store.address.includes(':'), encrypted);
   }
 
-  private segmentAt(networkId: string, mtu: number | undefined, vni = this.networks.get(networkId)?.options.vni ?? 0): Segment {
-    const encrypted = this.networks.get(networkId)?.options.encrypted === true;
-    const config = { vni, port: encrypted ? this.settings.securePort : this.settings.port, local: this.store.address, mtu: mtu ?? 0 };
+  /** Without options only to take it away. */
+  private segmentAt(networkId: string, options?: OverlayOptions, mtu = 0): Segment {
+    const port = options?.encrypted ? this.settings.securePort : this.settings.port;
+    const config = { vni: options?.vni ?? 0, port, local: this.store.address, mtu };
     return new Segment(this.env.host.net, join(this.env.runRoot, fileOf(networkId)), config);
   }
 
