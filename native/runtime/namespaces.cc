@@ -47,11 +47,9 @@ void make_time_namespace(const Plan& plan) {
   for (const auto& offset : plan.spec.time_offsets) {
     offsets += offset.clock + " " + std::to_string(offset.seconds) + " " + std::to_string(offset.nanoseconds) + "\n";
   }
-  if (!offsets.empty()) {
-    // In a user namespace the files of a process that is not dumpable are not ours; the caller takes it back.
-    ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    plan.proc.write("self/timens_offsets", offsets);
-  }
+  // In a user namespace the files of a process that is not dumpable are not ours; the caller takes it back.
+  ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  if (!offsets.empty()) plan.proc.write("self/timens_offsets", offsets);
   UniqueFd dir = plan.proc.open("self/ns", O_RDONLY | O_DIRECTORY);
   UniqueFd made(::openat(dir.get(), "time_for_children", O_RDONLY | O_CLOEXEC));
   if (!made) throw_errno("open", "/proc/self/ns/time_for_children");
