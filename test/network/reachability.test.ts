@@ -153,6 +153,18 @@ inOwnNamespace(import.meta.url, () => {
       expect(address).not.toBe('');
     });
 
+    it('has one owner each, however many want it at once', async () => {
+      const ids = await Promise.all(Array.from({ length: 60 }, () => engine.open()));
+      const results = await Promise.allSettled(ids.map((id, i) => engine.join('red', id, { ports: [tcpPort(80, 18220 + (i % 20))] })));
+      const owners = results.flatMap((result) =>
+        result.status === 'fulfilled' ? result.value.published.map(({ hostPort }) => hostPort) : [],
+      );
+      expect(owners.toSorted()).toEqual(Array.from({ length: 20 }, (_, i) => 18220 + i));
+      for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'conflict' });
+      for (const id of ids) await engine.stop(id);
+      for (let port = 18220; port < 18240; port++) host.net.closeSocket(host.net.reservePort('tcp', '0.0.0.0', port).fd);
+    });
+
     it('of SCTP belongs to one container', async () => {
       const sctp = { protocol: 'sctp', containerPort: 36412, hostPort: 36412 } as const;
       const { id } = await engine.run('red', { ports: [sctp] });
