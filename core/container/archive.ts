@@ -6,6 +6,7 @@ import { EngineError, invalid } from '../contracts/errors.js';
 import type { PathStat } from '../contracts/host-files.js';
 import { UndoStack } from '../state/undo.js';
 import type { Container, MountPoint } from './container.js';
+import type { LiveContainer } from './live.js';
 import { bindMounts, mountRootfs } from './mounts.js';
 import type { ContainerRoom } from './room.js';
 import type { BoundMount } from './spec-mounts.js';
@@ -30,28 +31,45 @@ function absolute(path: string): string {
  */
 async function withPlace<T>(room: ContainerRoom, container: Container, path: string, work: (place: Place) => Promise<T>): Promise<T> {
   const { files, process } = room.host;
-  const using = async (root: string): Promise<T> => {
-    const rootFd = await files.openRoot(root);
+  const using = async (rootFd: number): Promise<T> => {
     try {
       return await work({ rootFd, path });
     } finally {
       process.closeFd(rootFd);
     }
   };
-  const live = room.live.get(container.id);
-  if (live) return using(`/proc/${live.task.pid}/root`);
-  return room.locks.run(container.id, async () => {
-    const started = room.live.get(container.id);
-    if (started) return using(`/proc/${started.task.pid}/root`);
-    const undo = new UndoStack(room.log);
-    try {
-      const rootfs = await mountRootfs(room, container.id, undo);
-      await mountContent(room, container, rootfs, undo);
-      return await using(rootfs);
-    } finally {
-      await undo.run();
+  for (;;) {
+    const live = room.live.get(container.id);
+    if (live) {
+      const view = await viewOf(room, live);
+      if (view !== undefined) return using(view);
+      await live.ended;
+      continue;
     }
-  });
+    const done = await room.locks.run(container.id, async () => {
+      if (room.live.get(container.id)) return undefined;
+      const undo = new UndoStack(room.log);
+      try {
+        const rootfs = await mountRootfs(room, container.id, undo);
+        await mountContent(room, container, rootfs, undo);
+        return { result: await using(await files.openRoot(rootfs)) };
+      } finally {
+        await undo.run();
+      }
+    });
+    if (done) return done.result;
+  }
+}
+
+/** The root as a container's first process has it. Nothing when that has ended, which is not recorded the moment it happens. */
+async function viewOf(room: ContainerRoom, live: LiveContainer): Promise<number | undefined> {
+  try {
+    return await room.host.files.openRoot(`/proc/${live.task.pid}/root`);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
 }
 
 /** Mounts volumes and binds of a stopped container in its root, as its start would, filling new volumes. */

@@ -92,6 +92,9 @@ describe.skipIf(reason)(`archives that mean harm${reason ? ` (skipped: ${reason}
     },
     'PUT archive': async (bytes) => {
       const made = await trial.engine.api<{ Id: string }>('POST', '/containers/create', { Image: trial.image, Cmd: ['true'] });
+      // Into one that has just ended, or is about to: whichever it is, it has a root.
+      await trial.engine.api('POST', `/containers/${made.body.Id}/start`);
+      await trial.engine.api('POST', `/containers/${made.body.Id}/wait`);
       try {
         return await call('PUT', `/containers/${made.body.Id}/archive?path=/tmp`, bytes);
       } finally {
