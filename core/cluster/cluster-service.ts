@@ -149,7 +149,13 @@ function memberOf(folder: string): string {
 
 function leaseFile(folder: string): LeaseFile {
   const path = join(folder, 'lease');
-  return { read: () => readIfThere(path), write: (lease) => writeWhole(path, lease) };
+  return {
+    read: () =>
+      readIfThere(path)
+        .split(' ')
+        .filter((lease) => /^\d+$/.test(lease)),
+    write: (leases) => writeWhole(path, leases.join(' ')),
+  };
 }
 
 function readIfThere(path: string): string {

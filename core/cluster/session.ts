@@ -16,10 +16,10 @@ interface Wanted {
   refused?: boolean;
 }
 
-/** Where the lease of this life is written down, for the next one to end. */
+/** Where the leases of this life, and of former ones that were not ended yet, are written down for the next one. */
 export interface LeaseFile {
-  read(): string;
-  write(lease: string): void;
+  read(): readonly string[];
+  write(leases: readonly string[]): void;
 }
 
 /**
@@ -31,7 +31,7 @@ export class Session {
   /** Keys to take away when the store can be reached. */
   private readonly unwanted = new Set<string>();
   private lease = '';
-  private former = '';
+  private former: readonly string[] = [];
   private mayEndFormer = false;
   /** A key is put and removed in the order in which that was wished. */
   private readonly locks = new KeyedLock();
@@ -122,7 +122,7 @@ export class Session {
         }
         await this.putRest();
         await this.removeRest();
-        if (this.mayEndFormer && this.former !== '' && this.former !== this.lease) await this.revoke(this.former);
+        if (this.mayEndFormer) await this.endThose();
         silent = false;
         pause = Math.max(50, renewed + this.times.heartbeatMs - Date.now());
       } catch (error) {
@@ -143,8 +143,15 @@ export class Session {
 
   private async begin(): Promise<void> {
     const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(this.times.ttlSeconds) });
-    this.file.write(ID);
+    this.file.write([ID, ...this.former]);
     this.lease = ID;
+  }
+
+  private async endThose(): Promise<void> {
+    if (this.former.length === 0) return;
+    for (const lease of this.former) await this.revoke(lease);
+    this.former = [];
+    this.file.write([this.lease]);
   }
 
   private async renew(): Promise<void> {
@@ -186,7 +193,6 @@ export class Session {
     } catch (error) {
       if (!(error instanceof EtcdError) || !error.notFound) throw error;
     }
-    this.former = '';
   }
 
   /** Absent, or this engine's own: anybody else's is a conflict. */
@@ -217,7 +223,7 @@ export class Session {
   /** Hands everything to a lease that nobody renews. */
   private async extend(seconds: number): Promise<void> {
     const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(seconds) });
-    this.file.write(ID);
+    this.file.write([ID, this.lease, ...this.former]);
     const former = this.lease;
     this.lease = ID;
     await this.putRest();
