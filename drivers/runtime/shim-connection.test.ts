@@ -1,4 +1,17 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { connect, createServer, Socket, type Server } from 'node:net';
 import { join } from 'node:path';
 import { binFolder } from '@gantry/native/addon.js';
@@ -10,6 +23,15 @@ import { decodeFields, encodeFields, encodeFrame, Frame } from './shim-protocol.
 
 const shim = join(binFolder, 'gantry-shim');
 if (!existsSync(shim)) console.log('gantry-shim: skipped: not built');
+
+/** Where a process is; nothing for one that has gone. */
+function cwdOf(pid: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined;
+  }
+}
 
 let folder: string;
 beforeEach(() => {
@@ -41,6 +63,50 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
     const timer = setTimeout(() => undefined, 10_000);
     expect((await ended).code).toBe(0);
     clearTimeout(timer);
+  });
+
+  it('listens where nobody else can connect, and by a path alone', async () => {
+    start(folder);
+    await control.hello(5000);
+    const socket = join(folder, 'shim.sock');
+    expect(statSync(socket).mode & 0o777).toBe(0o600);
+    // An abstract name would be reachable from every container in the host's network namespace.
+    const names = readFileSync('/proc/net/unix', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ').at(-1) ?? '');
+    expect(names.filter((name) => name.startsWith('@') && name.includes('shim'))).toEqual([]);
+    control.close();
+  });
+
+  it.skipIf(process.getuid?.() !== 0 || !existsSync('/usr/bin/setpriv') || !existsSync('/usr/bin/perl'))(
+    'hears no other user, even one whom the file lets in (skipped without root, setpriv and perl)',
+    async () => {
+      chmodSync(folder, 0o755);
+      start(folder);
+      await control.hello(5000);
+      chmodSync(join(folder, 'shim.sock'), 0o666);
+      const call = `use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un("${folder}/shim.sock")) or die; print sysread(S, $b, 1);`;
+      const words = ['--reuid', '65534', '--regid', '65534', '--clear-groups', 'perl', '-e', call];
+      const other = spawn('setpriv', words, { stdio: ['ignore', 'pipe', 'ignore'] });
+      let heard = '';
+      other.stdout.on('data', (chunk) => (heard += String(chunk)));
+      await new Promise((resolve) => other.on('close', resolve));
+      expect(heard).toBe('0');
+      control.close();
+    },
+  );
+
+  it('keeps no descriptor that it was not given', async () => {
+    const leaked = openSync('/', 'r');
+    start(folder);
+    await control.hello(5000);
+    const found = await ShimConnection.connect(folder, 5000);
+    const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && cwdOf(name) === folder);
+    const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    for (const target of targets) expect(target).toMatch(/^(\/dev\/null|socket:\[\d+\]|anon_inode:\[(eventpoll|signalfd)\])$/);
+    closeSync(leaked);
+    found.close();
+    control.close();
   });
 
   it('is found however deep its folder is', async () => {
