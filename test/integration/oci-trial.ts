@@ -57,8 +57,8 @@ export class OciTrial {
   readonly state = join(this.folder, 'state');
   /** The parent of its containers' cgroups in every hierarchy. */
   readonly cgroupName = basename(this.folder);
-  /** Words before each command. */
-  global: string[] = [];
+  /** What is run; a copy where another user has to reach it. */
+  program = gantryRuntime;
 
   constructor() {
     mkdirSync(this.bundle);
@@ -70,7 +70,7 @@ export class OciTrial {
   }
 
   spawn(args: readonly string[], options: SpawnSyncOptions): Result {
-    const done = spawnSync(gantryRuntime, ['--root', this.state, ...this.global, ...args], {
+    const done = spawnSync(this.program, ['--root', this.state, ...args], {
       timeout: 20_000 * slow,
       ...options,
       encoding: 'utf8',
