@@ -105,7 +105,7 @@ int features_command(const Context&, const CommandLine&) {
   w.StartObject();
   flag(w, "idmap", true);
   w.EndObject();
-  flag(w, "netDevices", true);
+  flag(w, "netDevices", false);
   w.EndObject();
   w.Key("annotations");
   w.StartObject();
@@ -114,7 +114,7 @@ int features_command(const Context&, const CommandLine&) {
       std::to_string(SCMP_VER_MAJOR) + "." + std::to_string(SCMP_VER_MINOR) + "." + std::to_string(SCMP_VER_MICRO);
   w.String(version.c_str());
   w.EndObject();
-  list(w, "potentiallyUnsafeConfigAnnotations", {"org.criu.config", "org.systemd.property."});
+  list(w, "potentiallyUnsafeConfigAnnotations", {"org.systemd.property."});
   w.EndObject();
   std::printf("%s\n", buffer.GetString());
   return 0;

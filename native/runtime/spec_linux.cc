@@ -148,6 +148,7 @@ void parse_linux(const Json& json, Spec& spec) {
   if (!spec.time_offsets.empty() && !spec.find_namespace(CLONE_NEWTIME)) {
     throw InvalidInput("config.json.linux.timeOffsets: needs a time namespace");
   }
+  if (json["netDevices"].present()) throw InvalidInput("linux.netDevices is not implemented");
   if (json["intelRdt"].present()) throw InvalidInput("linux.intelRdt is not implemented");
 }
 

@@ -78,6 +78,7 @@ describeOci('bad input to the runtime', (trial) => {
     ['linux.timeOffsets', { boottime: { secs: 1 } }, /timeOffsets: needs a time namespace/],
     ['linux.memoryPolicy', { mode: 'MPOL_X' }, /memoryPolicy.mode: unknown value MPOL_X/],
     ['linux.memoryPolicy', { mode: 'MPOL_BIND', nodes: '1-0' }, /memoryPolicy.nodes: expected a list/],
+    ['linux.netDevices', { eth0: {} }, /linux.netDevices is not implemented/],
     ['linux.intelRdt', { closID: 'x' }, /linux.intelRdt is not implemented/],
     ['linux.resources.pids', { limit: '5' }, /resources.pids.limit: expected an integer/],
     ['linux.resources.devices', [{ allow: true, access: 'x' }], /devices\[0\].access: expected some of r, w, m/],
