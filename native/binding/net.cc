@@ -32,11 +32,6 @@ bool flag_of(const Napi::Object& object, const char* key) {
   return value.IsBoolean() && value.As<Napi::Boolean>().Value();
 }
 
-uint32_t number_of(const Napi::Object& object, const char* key) {
-  Napi::Value value = object.Get(key);
-  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : 0;
-}
-
 namespace {
 
 struct Step {
