@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ClusterStore } from '@gantry/core/contracts/cluster.js';
+import type { Host } from '@gantry/core/contracts/host.js';
 import type { AnyManifest, DriverSource } from '@gantry/core/contracts/manifest.js';
 import type { PortBinding } from '@gantry/core/contracts/network.js';
 import { newId } from '@gantry/core/contracts/ids.js';
@@ -32,7 +34,11 @@ export class NetworkEngine {
   database!: Database;
   service!: NetworkService;
 
-  constructor(own: Partial<Settings> = {}) {
+  /** `place`: the host that it is on and the cluster that it is a member of, when it is not alone on this one. */
+  constructor(
+    own: Partial<Settings> = {},
+    private readonly place: { readonly host: Host; readonly cluster?: ClusterStore } = { host },
+  ) {
     this.settings = testSettings({
       instance: 'nett0001',
       dataRoot: join(this.root, 'data'),
@@ -46,9 +52,12 @@ export class NetworkEngine {
 
   async start(): Promise<void> {
     const { dataRoot, execRoot, instance } = this.settings;
-    this.registry = new DriverRegistry([inTree()], { dataRoot, execRoot, instance, host, log: silentLog, optionsFor: () => ({}) });
+    const { cluster } = this.place;
+    const env = { dataRoot, execRoot, instance, ...this.place, log: silentLog, optionsFor: () => ({}) };
+    this.registry = new DriverRegistry([inTree()], env);
     this.database = Database.open(join(this.root, 'state.db'));
-    this.service = new NetworkService(this.settings, silentLog, host, this.database, this.registry, this.events);
+    this.service = new NetworkService(this.settings, silentLog, this.place.host, this.database, this.registry, this.events);
+    if (cluster) this.service.useCluster(cluster);
     await this.service.restore(this.live);
   }
 
@@ -71,7 +80,7 @@ export class NetworkEngine {
     const bridge = this.service.find('bridge');
     await this.die();
     if (bridge) await host.net.configure('', [{ op: 'delete-link', name: this.settings.bridge }]);
-    await host.net.nft('', [{ op: 'delete-table', table: `gantry-${this.settings.instance}` }]);
+    await this.place.host.net.nft('', [{ op: 'delete-table', table: `gantry-${this.settings.instance}` }]);
     rmSync(this.root, { recursive: true, force: true });
   }
 

@@ -4,11 +4,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Host } from '@gantry/core/contracts/host.js';
-import type { HostNet } from '@gantry/core/contracts/host-net.js';
 import { newId } from '@gantry/core/contracts/ids.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import { host } from '@gantry/native/index.js';
+import { hostAt } from '@gantry/test/fakes/host-at.js';
 import { MemoryCluster } from '@gantry/test/fakes/cluster.js';
 import { silentLog } from '@gantry/test/fakes/settings.js';
 import { inOwnNamespace } from '@gantry/test/network/namespace.js';
@@ -16,19 +15,6 @@ import { eventually, inside, reach, serve } from '@gantry/test/network/probe.js'
 import { Encryption, usualTimes } from './encryption.js';
 import { OverlayDriver } from './driver.js';
 import { parseSettings } from './options.js';
-
-/** This machine's system calls as they are in a namespace that is a host. */
-function hostAt(path: string): Host {
-  const at = (namespace: string): string => namespace || path;
-  const net: HostNet = {
-    ...host.net,
-    configure: (namespace, steps) => host.net.configure(at(namespace), steps),
-    links: (namespace) => host.net.links(at(namespace)),
-    encrypt: (namespace, steps) => host.net.encrypt(at(namespace), steps),
-    encryption: (namespace, reqid, port) => host.net.encryption(at(namespace), reqid, port),
-  };
-  return { ...host, net };
-}
 
 interface Member {
   readonly path: string;
