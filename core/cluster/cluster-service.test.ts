@@ -89,6 +89,12 @@ describe.skipIf(reason)('the cluster store', () => {
     await expect(one.announce('x/2', {}, [{ key: 'absent', is: 'present' }])).rejects.toMatchObject({ kind: 'not-found' });
   });
 
+  it('announces at once for an engine that has just started', async () => {
+    const one = await join_('one', '192.0.2.1');
+    await one.announce('x/1', {});
+    expect(etcd.keys('/test/x/')).toEqual(['/test/x/1']);
+  });
+
   it('forgets an engine that died, and not one that only stopped while containers go on', async () => {
     const [one, two] = [await ready('one', '192.0.2.1'), await ready('two', '192.0.2.2')];
     await one.announce('x/1', {});

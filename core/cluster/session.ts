@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Announcement, ClusterCondition } from '../contracts/cluster.js';
 import { conflict, EngineError, isKind, messageOf, unavailable } from '../contracts/errors.js';
 import type { Logger } from '../contracts/manifest.js';
@@ -7,6 +8,7 @@ import { type EtcdClient, EtcdError } from './etcd-client.js';
 import { absent, decode, leasedBy, put, read, remove, type TxnAnswer, unchanged } from './etcd-wire.js';
 
 const RETRY_MS = 1000;
+const FIRST_LEASE_MS = 4000;
 
 interface Wanted {
   readonly text: string;
@@ -31,6 +33,7 @@ export class Session {
   /** Keys to take away when the store can be reached. */
   private readonly unwanted = new Set<string>();
   private lease = '';
+  private readonly granted = Promise.withResolvers<void>();
   private former: readonly string[] = [];
   private mayEndFormer = false;
   /** A key is put and removed in the order in which that was wished. */
@@ -73,6 +76,8 @@ export class Session {
   }
 
   async announce(key: string, value: Announcement, conditions: readonly ClusterCondition[]): Promise<void> {
+    // A daemon that has just started gets its first one any moment.
+    if (this.lease === '') await Promise.race([this.granted.promise, sleep(FIRST_LEASE_MS, undefined, { ref: false })]);
     if (this.lease === '') throw unavailable('the cluster store does not answer: this engine has no lease there');
     const entry = { text: this.textOf(value), lease: '' };
     this.unwanted.delete(key);
@@ -145,6 +150,7 @@ export class Session {
     const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(this.times.ttlSeconds) });
     this.file.write([ID, ...this.former]);
     this.lease = ID;
+    this.granted.resolve();
   }
 
   private async endThose(): Promise<void> {
