@@ -7,7 +7,6 @@
 // before it did is kept (in memory) and changed further. The input of a failure is left as crash-HASH in the working
 // directory, and running the target on that file alone repeats it.
 #include <fcntl.h>
-#include <sanitizer/common_interface_defs.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -25,6 +24,8 @@
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+// The sanitizers' own; their header is not installed for every compiler that reads this.
+extern "C" void __sanitizer_set_death_callback(void (*callback)());
 
 namespace {
 
