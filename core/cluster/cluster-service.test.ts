@@ -89,6 +89,23 @@ describe.skipIf(reason)('the cluster store', () => {
     await expect(one.announce('x/2', {}, [{ key: 'absent', is: 'present' }])).rejects.toMatchObject({ kind: 'not-found' });
   });
 
+  it('reads more than one answer of the store may hold, in the order of changes', async () => {
+    const one = await ready('one', '192.0.2.1');
+    const keys = Array.from({ length: 2500 }, (_, i) => `big/${String(2499 - i).padStart(4, '0')}`);
+    for (let i = 0; i < keys.length; i += 100)
+      await one.commit(
+        [],
+        keys.slice(i, i + 100).map((key) => ({ op: 'put', key, value: key }) as const),
+      );
+    const listed = [...(await one.list('big/')).keys()];
+    expect(listed).toHaveLength(2500);
+    expect(listed[0]?.slice(0, 6)).toBe('big/24');
+    const two = await ready('two', '192.0.2.2');
+    expect(two.entries('big/').size).toBe(2500);
+    expect(await one.commit([], [{ op: 'delete-prefix', prefix: 'big/' }])).toBe(true);
+    await eventually(() => two.entries('big/').size === 0, 'all of them are gone');
+  });
+
   it('announces at once for an engine that has just started', async () => {
     const one = await join_('one', '192.0.2.1');
     await one.announce('x/1', {});

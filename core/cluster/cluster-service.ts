@@ -10,7 +10,7 @@ import type { Logger } from '../contracts/manifest.js';
 import type { ClusterSettings } from './cluster-settings.js';
 import { compareOf, requestOf } from './commit.js';
 import { EtcdClient } from './etcd-client.js';
-import { decode, encode, range, type RangeAnswer, type TxnAnswer } from './etcd-wire.js';
+import { decode, encode, type RangeAnswer, type TxnAnswer } from './etcd-wire.js';
 import { type LeaseFile, Session } from './session.js';
 import { Mirror } from './mirror.js';
 
@@ -79,12 +79,9 @@ export class ClusterService implements ClusterStore {
   }
 
   async list(prefix: string): Promise<ReadonlyMap<string, string>> {
-    const { kvs } = await this.ask<RangeAnswer>('/v3/kv/range', {
-      ...range(this.settings.prefix + prefix),
-      sort_order: 'ASCEND',
-      sort_target: 'MOD',
-    });
-    return new Map((kvs ?? []).map(({ key, value }) => [decode(key).slice(this.settings.prefix.length), decode(value)]));
+    const { entries } = await this.reached(this.client.readAll(this.settings.prefix + prefix));
+    const byChange = entries.toSorted((a, b) => Number(BigInt(a.mod_revision ?? 0) - BigInt(b.mod_revision ?? 0)));
+    return new Map(byChange.map(({ key, value }) => [decode(key).slice(this.settings.prefix.length), decode(value)]));
   }
 
   async commit(conditions: readonly ClusterCondition[], operations: readonly ClusterOperation[]): Promise<boolean> {

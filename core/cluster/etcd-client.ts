@@ -3,12 +3,14 @@ import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type In
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { EngineError, isKind, messageOf, unavailable } from '../contracts/errors.js';
 import type { ClusterSettings } from './cluster-settings.js';
+import { type EtcdEntry, range, type RangeAnswer } from './etcd-wire.js';
 
 /** An answer that does not come in this time does not come. */
 const DEADLINE_MS = 4000;
 /** A whole answer, and one line of a stream; etcd's own limit of a request is 1.5 MB. */
 const MAX_BYTES = 64 << 20;
 const KEEPALIVE_MS = 5000;
+const PIECE = 1000;
 
 /** gRPC's numbers of what went wrong. */
 const Code = { invalidArgument: 3, notFound: 5, permissionDenied: 7, failedPrecondition: 9, unauthenticated: 16 } as const;
@@ -68,6 +70,26 @@ export class EtcdClient {
       }
     }
     throw last;
+  }
+
+  /** All keys that begin with `prefix`, as they were at one moment: in pieces, since members limit the size of an answer. */
+  async readAll(prefix: string): Promise<{ entries: readonly EtcdEntry[]; revision: string }> {
+    const entries: EtcdEntry[] = [];
+    const { key, range_end } = range(prefix);
+    let revision: string | undefined;
+    for (let from: string | undefined = key; from !== undefined;) {
+      const piece: RangeAnswer = await this.call<RangeAnswer>('/v3/kv/range', {
+        key: from,
+        range_end,
+        limit: String(PIECE),
+        ...(revision !== undefined && { revision }),
+      });
+      revision ??= piece.header?.revision ?? '0';
+      entries.push(...(piece.kvs ?? []));
+      const last = entries.at(-1);
+      from = piece.more && last ? Buffer.concat([Buffer.from(last.key, 'base64'), Buffer.of(0)]).toString('base64') : undefined;
+    }
+    return { entries, revision: revision ?? '0' };
   }
 
   /**

@@ -14,6 +14,7 @@ export interface EtcdEntry {
 export interface RangeAnswer {
   readonly header?: EtcdHeader;
   readonly kvs?: readonly EtcdEntry[];
+  readonly more?: boolean;
 }
 
 export interface TxnAnswer {

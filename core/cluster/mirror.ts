@@ -2,7 +2,7 @@ import type { ClusterChange } from '../contracts/cluster.js';
 import { messageOf } from '../contracts/errors.js';
 import type { Logger } from '../contracts/manifest.js';
 import type { EtcdClient } from './etcd-client.js';
-import { decode, range, type RangeAnswer, type WatchAnswer } from './etcd-wire.js';
+import { decode, range, type WatchAnswer } from './etcd-wire.js';
 
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5000;
@@ -74,12 +74,12 @@ export class Mirror {
     while (!this.closed) {
       this.following = new AbortController();
       try {
-        const { header, kvs } = await this.client.call<RangeAnswer>('/v3/kv/range', range(this.prefix));
-        this.reset(new Map((kvs ?? []).map(({ key, value }) => [this.bare(key), decode(value)])));
+        const { entries, revision } = await this.client.readAll(this.prefix);
+        this.reset(new Map(entries.map(({ key, value }) => [this.bare(key), decode(value)])));
         if (!this.connected) this.log.info('the cluster store answers', { keys: this.values.size });
         this.connected = true;
         pause = FIRST_PAUSE_MS;
-        const next = BigInt(header?.revision ?? 0) + 1n;
+        const next = BigInt(revision) + 1n;
         const wanted = { create_request: { ...range(this.prefix), start_revision: String(next) } };
         await this.client.stream('/v3/watch', wanted, (line) => this.follow(line as WatchAnswer), this.following.signal);
       } catch (error) {
