@@ -5,7 +5,7 @@ import { newId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 import { failpoint } from '../state/failpoint.js';
 import { UndoStack } from '../state/undo.js';
-import { configureLink, interfaceNameFor, isUserDefined, newState } from './endpoint.js';
+import { configureLink, interfaceNameFor, isUserDefined, newState, WAY_OUT } from './endpoint.js';
 import { namedEndpoint, type NetworkRoom } from './network-room.js';
 import type { EndpointRecord, NetworkRecord } from './network-store.js';
 import type { EndpointState, JoinRequest, Network } from './networks.js';
@@ -143,6 +143,9 @@ export async function republish(
   ports: readonly PortBinding[],
 ): Promise<readonly PublishedPort[]> {
   const open = await room.drivers.get('network', network.driver);
+  const wayOut = sandbox.endpoints.find(({ state }) => state.networkName === WAY_OUT);
+  const through = wayOut && room.networks.get(wayOut.state.networkId)?.network;
+  if (open.has('gateway-network') && wayOut && through) return republish(room, sandbox, wayOut, through, ports);
   if (!open.has('publish')) throw conflict(`network ${network.name} publishes no ports: its driver ${network.driver} has no such ability`);
   const published = await open.driver.publish(network.id, endpoint.state.endpointId, ports);
   failpoint('network.publish.published');
