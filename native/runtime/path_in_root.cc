@@ -24,14 +24,14 @@ std::pair<std::string, std::string> split_last(const std::string& path) {
 }
 
 /// As if a path below a root were a path: what the naive build does (naive.h).
-std::string joined(int root, const std::string& path) {
+[[maybe_unused]] std::string joined(int root, const std::string& path) {
   char base[PATH_MAX];
   ssize_t n = ::readlink(("/proc/self/fd/" + std::to_string(root)).c_str(), base, sizeof base);
   if (n < 0) throw_errno("readlink", "/proc/self/fd");
   return std::string(base, static_cast<std::size_t>(n)) + "/" + path;
 }
 
-UniqueFd naive_create(const std::string& path, Kind kind) {
+[[maybe_unused]] UniqueFd naive_create(const std::string& path, Kind kind) {
   if (kind == Kind::kFile) return UniqueFd(::open(path.c_str(), O_CREAT | O_CLOEXEC, 0755));
   for (auto slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
     ::mkdir(path.substr(0, slash).c_str(), 0755);
