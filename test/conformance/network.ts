@@ -118,6 +118,34 @@ export function networkConformance(manifest: DriverManifest<'network'>): void {
       await driver.deleteNetwork(second);
     });
 
+    // The endpoints of a driver of several hosts need those hosts; its own tests have them.
+    it.skipIf(has('global-allocation'))('has endpoints of both families, or refuses the network with nothing left behind', async () => {
+      const id = newId();
+      const wanted = await allocated(id);
+      const subnet = `fd00:213:${wanted.ipv4[0]?.pool.split('.')[2]}`;
+      const dual = { ...wanted, ipv6: [{ pool: `${subnet}::/64`, gateway: `${subnet}::1/64`, auxAddresses: {} }] };
+      const refusal = await driver.createNetwork(id, dual).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (refusal !== undefined) {
+        expect(refusal).toMatchObject({ kind: expect.stringMatching(/not-implemented|invalid-parameter/) as unknown });
+        await driver.deleteNetwork(id);
+        expect(await kernelState()).toBe(before);
+        return;
+      }
+      const endpoint = newId();
+      const path = await sandbox();
+      const address = wanted.ipv4[0]?.gateway?.replace(/1\/24$/, '2/24') ?? '';
+      await driver.createEndpoint(id, endpoint, { address, addressV6: `${subnet}::2/64` }, {});
+      const info = await driver.join(id, endpoint, path);
+      if (info.gatewayV6 !== undefined) expect(info.gatewayV6).toBe(`${subnet}::1`);
+      await driver.leave(id, endpoint);
+      await driver.deleteEndpoint(id, endpoint);
+      await driver.deleteNetwork(id);
+      await host.net.removeNamespace(path);
+    });
+
     it.runIf(has('publish'))('refuses an option that it does not know', async () => {
       await expect(driver.createNetwork(newId(), config({ options: { mystery: '1' } }))).rejects.toMatchObject({
         kind: 'invalid-parameter',
