@@ -188,7 +188,7 @@ void prepare_process(Plan& plan, const Context& context, const std::string& cons
   }
 }
 
-Created create_container(const Context& context, const std::string& id, CreateOptions options) {
+Created create_container(const Context& context, const std::string& id, const CreateOptions& options) {
   check_id(id);
   auto [ours, theirs] = Sync::pair();
   Plan plan(ProcHandle::host(), std::move(theirs));

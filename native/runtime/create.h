@@ -43,7 +43,7 @@ struct Created {
 };
 
 /// Makes a container up to the point before its program. On failure nothing is left.
-Created create_container(const Context& context, const std::string& id, CreateOptions options);
+Created create_container(const Context& context, const std::string& id, const CreateOptions& options);
 
 /// Takes away what is left of one whose processes are gone: cgroups, state, and runs poststop hooks, whose failure is
 /// only logged.

@@ -204,7 +204,7 @@ int run_command(const Context& context, const CommandLine& line) {
     if (!line.has("no-subreaper")) foreground->adopt_orphans();
     if (options.console_socket.empty()) options.make_console = [&] { return foreground->console(); };
   }
-  Created created = create_container(context, line.arguments()[0], std::move(options));
+  Created created = create_container(context, line.arguments()[0], options);
   created.sync.send(SyncType::kGo);
   std::string failure;
   SyncMessage message = created.sync.receive();
