@@ -21,6 +21,7 @@
 #include "log.h"
 #include "mount_options.h"
 #include "namespaces.h"
+#include "net_devices.h"
 #include "program.h"
 #include "sysctl.h"
 
@@ -282,6 +283,7 @@ Created create_container(const Context& context, const std::string& id, const Cr
   if (auto owner = cgroup_owner(plan)) cgroups.give_to(*owner);
 
   set_oom_score_adj(plan, created.init.pid());
+  move_net_devices(plan, created.init.pid());
   state.pid = created.init.pid();
   if (auto info = process_info(state.pid)) state.start_time = info->start_time;
   context.root.save(state);

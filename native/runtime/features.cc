@@ -105,7 +105,7 @@ int features_command(const Context&, const CommandLine&) {
   w.StartObject();
   flag(w, "idmap", true);
   w.EndObject();
-  flag(w, "netDevices", false);
+  flag(w, "netDevices", true);
   w.EndObject();
   w.Key("annotations");
   w.StartObject();

@@ -150,6 +150,8 @@ struct Spec {
   /// personality(2) domain.
   std::optional<unsigned long> personality;
   std::optional<MemoryPolicy> memory_policy;
+  /// Network devices that move into the container: name on the host, name there.
+  std::vector<std::pair<std::string, std::string>> net_devices;
 
   /// CLONE_NEW flags that are listed without a path.
   int new_namespaces() const;

@@ -148,7 +148,21 @@ void parse_linux(const Json& json, Spec& spec) {
   if (!spec.time_offsets.empty() && !spec.find_namespace(CLONE_NEWTIME)) {
     throw InvalidInput("config.json.linux.timeOffsets: needs a time namespace");
   }
-  if (json["netDevices"].present()) throw InvalidInput("linux.netDevices is not implemented");
+  json["netDevices"].each_member([&](const std::string& host_name, const Json& device) {
+    std::string name = device["name"].string_or("");
+    if (name.empty()) name = host_name;
+    for (const auto& one : {host_name, name}) {
+      // As the kernel has it, IFNAMSIZ being 16.
+      if (one.empty() || one.size() >= 16 || one == "." || one == ".." ||
+          one.find_first_of("/: \t\n\v\f\r") != std::string::npos) {
+        throw InvalidInput(device.path() + ": invalid network device name \"" + one + "\"");
+      }
+    }
+    spec.net_devices.emplace_back(host_name, name);
+  });
+  if (!spec.net_devices.empty() && !spec.find_namespace(CLONE_NEWNET)) {
+    throw InvalidInput("config.json.linux.netDevices: needs a network namespace");
+  }
   if (json["intelRdt"].present()) throw InvalidInput("linux.intelRdt is not implemented");
 }
 

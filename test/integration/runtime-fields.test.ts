@@ -177,6 +177,34 @@ describeOci('fields of a specification', (trial) => {
       expect({ out, err }).toEqual({ out: 'named\nexample.org\n1\n9000\n', err: '' });
     });
 
+    it('moves network devices in, with their addresses and under other names', () => {
+      const name = `gt${process.pid}`.slice(0, 14);
+      const ip = (...words: string[]) => spawnSync('ip', words, { encoding: 'utf8' });
+      if (ip('link', 'add', `${name}a`, 'type', 'veth', 'peer', 'name', `${name}b`).status !== 0) {
+        console.log('skipped: moving network devices needs veth');
+        return;
+      }
+      try {
+        ip('addr', 'add', '10.123.45.6/24', 'dev', `${name}a`);
+        ip('addr', 'add', 'fd12:3456::7/64', 'dev', `${name}a`, 'nodad');
+        ip('link', 'set', `${name}a`, 'up');
+        const moving =
+          (device: object): Change =>
+          (spec) =>
+            (linux(spec)['netDevices'] = { [`${name}a`]: device });
+        const taken = trial().run('true', moving({ name: 'lo' }));
+        expect(taken).toMatchObject({ code: 1, err: expect.stringContaining(`move network device ${name}a to lo: file exists`) });
+        const { out, err } = trial().run('ip addr show dev inside', moving({ name: 'inside' }));
+        expect(err).toBe('');
+        expect(out).toMatch(/inside[@:].*<.*UP/);
+        expect(out).toContain('inet 10.123.45.6/24');
+        expect(out).toContain('inet6 fd12:3456::7/64');
+        expect(ip('link', 'show', `${name}a`).status).not.toBe(0);
+      } finally {
+        ip('link', 'del', `${name}b`);
+      }
+    });
+
     it('makes namespaces of every kind, and leaves out those that are not listed', () => {
       const kinds = ['pid', 'network', 'ipc', 'uts', 'mount', 'user', 'cgroup', 'time'];
       const files: Record<string, string> = { network: 'net', mount: 'mnt' };
