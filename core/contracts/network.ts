@@ -34,6 +34,7 @@ export interface JoinInfo {
    * its addresses and brings it up. With `inSandbox` it is in the sandbox already, else the engine moves it there from the host.
    */
   readonly link?: { readonly srcName: string; readonly dstPrefix: string; readonly inSandbox?: boolean };
+  /** '' for a default route to the link itself. */
   readonly gateway?: string;
   readonly gatewayV6?: string;
   readonly routes: readonly Route[];

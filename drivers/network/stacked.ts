@@ -123,20 +123,17 @@ export class StackedDriver<Config extends StackedConfig> implements NetworkDrive
       throw new EngineError('system', `cannot put a ${this.kind.name} link on ${parent.name}: ${messageOf(error)}`, { cause: error });
     }
     const routed = !wanted.internal && config.parent !== '';
-    const onLink = this.kind.gatewayOnLink(config);
-    const gateway = wanted.ipv4[0]?.gateway;
-    const gatewayV6 = wanted.ipv6[0]?.gateway;
+    const gatewayOf = (family: CreateNetwork['ipv4']): string | undefined => {
+      const [first] = routed ? family : [];
+      if (first && !this.kind.gatewayOnLink(config)) return '';
+      return first?.gateway && bare(first.gateway);
+    };
+    const [gateway, gatewayV6] = [gatewayOf(wanted.ipv4), gatewayOf(wanted.ipv6)];
     return {
       link: { srcName: name, dstPrefix: 'eth', inSandbox: true },
-      ...(routed && onLink && gateway !== undefined && { gateway: bare(gateway) }),
-      ...(routed && onLink && gatewayV6 !== undefined && { gatewayV6: bare(gatewayV6) }),
-      routes:
-        routed && !onLink
-          ? [
-              ...(wanted.ipv4.length > 0 ? [{ destination: '0.0.0.0/0' }] : []),
-              ...(wanted.ipv6.length > 0 ? [{ destination: '::/0' }] : []),
-            ]
-          : [],
+      ...(gateway !== undefined && { gateway }),
+      ...(gatewayV6 !== undefined && { gatewayV6 }),
+      routes: [],
     };
   }
 

@@ -31,10 +31,8 @@ describe('options of an ipvlan network', () => {
   });
 });
 
-it.skipIf(!reason)('says that the kernel has none', async () => {
+it.skipIf(!reason)('says that the kernel has none', () => {
   expect(reason).toBe('this kernel has no ipvlan links');
-  const engine = new NetworkEngine();
-  expect(await ipvlanNetwork.probe({ ...env, root: engine.root })).toEqual({ ok: false, reason });
 });
 
 if (reason) console.log(`skipped the tests of ipvlan links: ${reason}`);
@@ -43,7 +41,7 @@ else
     networkConformance(ipvlanNetwork);
 
     describe('an ipvlan network', () => {
-      const engine = new NetworkEngine();
+      const engine = new NetworkEngine({ bridge: 'none' });
       const stops: (() => void)[] = [];
       const folder = mkdtempSync(join(tmpdir(), 'gantry-network-'));
       const outside = join(folder, 'outside');

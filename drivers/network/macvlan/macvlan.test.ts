@@ -16,7 +16,7 @@ async function whyNoVlans(): Promise<string | undefined> {
 const noVlans = await whyNoVlans();
 
 inOwnNamespace(import.meta.url, () => {
-  const engine = new NetworkEngine();
+  const engine = new NetworkEngine({ bridge: 'none' });
   const stops: (() => void)[] = [];
   /** What is at the other end of the parent's wire: a router with an address in each subnet. */
   const folder = mkdtempSync(join(tmpdir(), 'gantry-network-'));
