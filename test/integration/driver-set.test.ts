@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -77,12 +77,15 @@ describe('a set of drivers', () => {
       };
       const small = sources(smallest);
       const lib = objects('libgantry.dir', 'lib', (name) => small.includes(name));
-      const left = (JSON.parse(readFileSync(join(root, 'drivers/storage/btrfs/build.json'), 'utf8')) as { native: string[] }).native;
-      const net = (JSON.parse(readFileSync(join(root, 'drivers/network/bridge/build.json'), 'utf8')) as { native: string[] }).native;
-      const binding = objects('addon.dir', 'binding', (name) => ![...left, ...net].includes(name));
-      const made = spawnSync('c++', ['-shared', '-o', where, ...binding, ...lib, '-lisal', '-lzstd', '-lcrypto', '-lmnl', '-pthread'], {
-        encoding: 'utf8',
-      });
+      const left = allDrivers()
+        .filter((driver) => !SMALLEST.includes(driver))
+        .map((driver) => join(root, 'drivers', driver, 'build.json'))
+        .flatMap((file) => (existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { native?: string[] }).native : undefined) ?? []);
+      const binding = objects('addon.dir', 'binding', (name) => !left.some((beginning) => name.startsWith(beginning)));
+      const ninja = readFileSync(join(root, 'native/build/build.ninja'), 'utf8');
+      const libraries = /^build Release\/gantry\.node:[^]*?LINK_LIBRARIES = (.*)$/m.exec(ninja)?.[1]?.split(/\s+/) ?? [];
+      const shared = libraries.filter((word) => word.startsWith('-') || word.endsWith('.so'));
+      const made = spawnSync('c++', ['-shared', '-o', where, ...binding, ...lib, ...shared, '-pthread'], { encoding: 'utf8' });
       expect(made.status, made.stderr).toBe(0);
     }
 

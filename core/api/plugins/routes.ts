@@ -36,7 +36,8 @@ export function pluginRoutes(app: FastifyInstance, services: Services, context: 
   app.get<NamedPlugin>('/plugins/:name/json', async ({ params: { name } }) => {
     try {
       const plugin = plugins.inspect(name);
-      const connection = services.plugins.status(plugin.name);
+      // Nobody is to be called while it is disabled.
+      const connection = plugin.enabled ? services.plugins.status(plugin.name) : undefined;
       return { ...json(plugin), ...(connection ? { Connection: connectionJson(connection) } : {}) };
     } catch (error) {
       const foreign = isKind(error, 'not-found') ? services.plugins.status(name) : undefined;
