@@ -41,7 +41,10 @@ export async function readAnswer<M extends JsonMethod>(plugin: string, method: M
   const failed = answer as { Err?: string | null; Error?: string | null; ErrKind?: string | null; Allow?: boolean };
   // An access plugin that allows has decided, whatever its Err says.
   const text = failed.Error || failed.Err;
-  if (text && failed.Allow !== true) throw new EngineError(kindIn(failed.ErrKind), `${spokenBy(method)}${shortened(text)}`);
+  if (text && failed.Allow !== true) {
+    // A plugin that knows kinds speaks as a driver of the engine's own would.
+    throw new EngineError(kindIn(failed.ErrKind), `${failed.ErrKind ? '' : spokenBy(method)}${shortened(text)}`);
+  }
   return answer as ResponseOf<M>;
 }
 

@@ -194,7 +194,8 @@ export function networkConformance(manifest: DriverManifest<'network'>): void {
       await eventually(async () => (await kernelState()) === before, 'the kernel is as before');
     });
 
-    it.runIf(has('publish'))('knows its own again after a restart, and takes away what nobody claims', async () => {
+    // Who keeps networks by itself is not told which of them are still claimed.
+    it.runIf(has('publish') && !has('keeps-state'))('knows its own again after a restart, and takes away what nobody claims', async () => {
       const [id, orphan] = [newId(), newId()];
       const wanted = config();
       const address = (wanted.ipv4[0]?.gateway ?? '').replace(/1\/24$/, '2/24');

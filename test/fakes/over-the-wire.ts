@@ -31,7 +31,14 @@ export class OverTheWire<K extends DriverKind> {
     const own = { ...env, root: `${env.root}-twin/a/b`, runRoot: `${env.runRoot}-twin/a/b` };
     mkdirSync(own.root, { recursive: true });
     mkdirSync(own.runRoot, { recursive: true });
-    return { driver: (await twin.open(own)) as unknown as DriverContracts[K], capabilities: twin.capabilities };
+    const driver = (await twin.open(own)) as unknown as { close(): Promise<void> };
+    // With the daemon's side the plugin's ends, too: the folders of both go after this.
+    const close = async (): Promise<void> => {
+      await driver.close();
+      await this.end();
+    };
+    const whole = Object.assign(Object.create(driver) as object, { close }) as unknown as DriverContracts[K];
+    return { driver: whole, capabilities: twin.capabilities };
   }
 
   /** Ends the plugin of the life before. */
