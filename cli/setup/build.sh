@@ -5,11 +5,11 @@ cd "$(dirname "$0")/../.."
 PATH="$PWD/node_modules/.bin:$PATH"
 export PATH
 
-log=native/build/build.log
-mkdir -p native/build
+# Beside the build's folder, which cmake-js removes when a build fails.
+log=native/build.log
 drivers=$(realpath "${GANTRY_DRIVERS:-drivers/set.json}")
 export GANTRY_DRIVERS="$drivers"
-if ! (cd native && cmake-js compile --CDGANTRY_DRIVERS="$drivers" >build/build.log 2>&1); then
+if ! (cd native && cmake-js compile --CDGANTRY_DRIVERS="$drivers" >build.log 2>&1); then
   tail -n 60 "$log" >&2
   echo "build: the native build failed; all of it is in $log" >&2
   exit 1
