@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { createReadStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { makeImage } from '../../cli/setup/trial-image.mjs';
+import { imageOf, tarOf } from './archive.mjs';
 import { openPeers } from './peers.mjs';
 import { interleaved, median, quantile, row } from './report.mjs';
 
@@ -106,18 +106,21 @@ async function layers(name, { gantry, docker }) {
 /** Archives of 200,000 files in 200 folders, and of each tenth of them changed. */
 function manyFiles() {
   const folder = mkdtempSync('/var/tmp/gantry-bench-files-');
-  const all = join(folder, 'all');
-  const some = join(folder, 'some');
-  for (let group = 0; group < 200; group++) {
-    for (const root of [all, some]) mkdirSync(join(root, `d${group}`), { recursive: true });
-    for (let file = 0; file < 1000; file++) {
-      writeFileSync(join(all, `d${group}`, `f${file}`), `file ${file} of ${group}\n`);
-      if (file % 10 === 0) writeFileSync(join(some, `d${group}`, `f${file}`), `changed file ${file} of ${group}\n`);
-    }
-  }
-  for (const name of ['all', 'some']) must('tar', '-C', join(folder, name), '-cf', join(folder, `${name}.tar`), '.');
-  for (const name of ['all', 'some']) rmSync(join(folder, name), { recursive: true });
-  return { all: join(folder, 'all.tar'), some: join(folder, 'some.tar'), close: () => rmSync(folder, { recursive: true }) };
+  const paths = Array.from({ length: 200_000 }, (_, at) => `d${Math.floor(at / 1000)}/f${at % 1000}`);
+  const write = (name, chosen, word) => {
+    const file = join(folder, name);
+    writeFileSync(file, tarOf(chosen.map((path) => [path, Buffer.from(`${word} ${path}\n`)])));
+    return file;
+  };
+  return {
+    all: write('all.tar', paths, 'file'),
+    some: write(
+      'some.tar',
+      paths.filter((_, at) => at % 10 === 0),
+      'changed',
+    ),
+    close: () => rmSync(folder, { recursive: true }),
+  };
 }
 
 async function differences(name, { gantry, docker }, archives) {
@@ -140,17 +143,14 @@ async function differences(name, { gantry, docker }, archives) {
 }
 
 /** 50,000 files of 4 kB; half of each is noise. */
-const smallFiles = () =>
-  makeImage({
-    extend(rootfs) {
-      for (let folder = 0; folder < 500; folder++) {
-        const path = join(rootfs, 'data', String(folder));
-        mkdirSync(path, { recursive: true });
-        for (let file = 0; file < 100; file++)
-          writeFileSync(join(path, `${file}.bin`), Buffer.concat([randomBytes(2048), Buffer.alloc(2048, folder)]));
-      }
-    },
-  });
+function smallFiles() {
+  const noise = randomBytes(2048 * 50_000);
+  const files = Array.from({ length: 50_000 }, (_, at) => [
+    `data/${Math.floor(at / 100)}/${at % 100}.bin`,
+    Buffer.concat([noise.subarray(at * 2048, (at + 1) * 2048), Buffer.alloc(2048, at)]),
+  ]);
+  return imageOf(tarOf(files));
+}
 
 async function pulls(name, { gantry, docker, registry }, volume, images) {
   const refs = [];
@@ -196,7 +196,7 @@ export async function measure() {
   const chosen = process.env.GANTRY_BENCH_DRIVERS?.split(',') ?? Object.keys(FILE_SYSTEMS);
   const archives = manyFiles();
   const images = [];
-  for (let round = 0; round < PULLS; round++) images.push(await smallFiles());
+  for (let round = 0; round < PULLS; round++) images.push(smallFiles());
   try {
     for (const name of chosen) {
       const volume = openVolume(FILE_SYSTEMS[name]);
