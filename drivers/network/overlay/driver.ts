@@ -12,7 +12,7 @@ import type {
   NetworkDriver,
   PublishedPort,
 } from '@gantry/core/contracts/network.js';
-import { Encryption, usualTimes } from './encryption.js';
+import { Encryption, type EncryptionTimes, usualTimes } from './encryption.js';
 import { innerMtu } from './mtu.js';
 import { type OverlayOptions, type OverlaySettings, parseOptions, VNI_OPTION } from './options.js';
 import { ENDPOINTS, endpointKey, type RemoteChange, Remotes } from './remotes.js';
@@ -52,10 +52,11 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
     private readonly env: DriverEnv,
     private readonly store: ClusterStore,
     private readonly settings: OverlaySettings,
+    times: EncryptionTimes = usualTimes(settings.rotationSeconds * 1000),
   ) {
     this.remotes = new Remotes(store.address);
     this.vnis = new VniAllocator(store);
-    this.encryption = new Encryption(env, store, settings.securePort, usualTimes(settings.rotationSeconds * 1000));
+    this.encryption = new Encryption(env, store, settings.securePort, times);
   }
 
   start(): void {

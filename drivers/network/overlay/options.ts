@@ -3,6 +3,7 @@ import { invalid } from '@gantry/core/contracts/errors.js';
 /** In Docker's words; the list has one number here, since a network has one subnet of a family. */
 export const VNI_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
 const MTU_OPTION = 'com.docker.network.driver.mtu';
+const SHORTEST_ROTATION = 60;
 const LARGEST_VNI = 2 ** 24 - 1;
 
 export interface OverlayOptions {
@@ -59,6 +60,8 @@ export function parseSettings(options: Readonly<Record<string, string>>): Overla
       throw invalid(`invalid overlay.${key}: ${JSON.stringify(value.slice(0, 64))}`);
     words[key] = number;
   }
+  // Two keys are known at a time, and an epoch that was begun with one is used a while after.
+  if ((words['key-rotation'] ?? 0) < SHORTEST_ROTATION) throw invalid(`overlay.key-rotation must be at least ${SHORTEST_ROTATION} seconds`);
   const { port = 0, 'secure-port': securePort = 0, 'key-rotation': rotationSeconds = 0 } = words;
   if (port === securePort) throw invalid('overlay.port and overlay.secure-port must differ: encryption is told by the port');
   return { port, securePort, rotationSeconds };

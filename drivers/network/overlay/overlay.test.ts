@@ -23,6 +23,7 @@ describe('the options of an overlay network', () => {
   it('of all of them are the cluster’s', () => {
     expect(parseSettings({ 'ip-forward': 'true' })).toEqual({ port: 4789, securePort: 4788, rotationSeconds: 43_200 });
     expect(() => parseSettings({ port: '4788' })).toThrow('must differ');
+    expect(() => parseSettings({ 'key-rotation': '2' })).toThrow('at least 60 seconds');
     expect(() => parseSettings({ color: 'red' })).toThrow('unknown option of the overlay driver: overlay.color');
   });
 });
