@@ -1,4 +1,5 @@
 import type { Host } from '@gantry/core/contracts/host.js';
+import { loadDevices } from './devices.js';
 import { files } from './files.js';
 import { logs } from './logs.js';
 import { net } from './net.js';
@@ -6,4 +7,4 @@ import { process } from './process.js';
 import { projects, subvolumes } from './storage.js';
 
 /** The real system calls, behind core/contracts/host.ts. */
-export const host: Host = { files, logs, net, process, projects, subvolumes };
+export const host: Host = { devices: loadDevices, files, logs, net, process, projects, subvolumes };

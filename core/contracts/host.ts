@@ -1,3 +1,4 @@
+import type { HostDevices } from './host-devices.js';
 import type { HostFiles } from './host-files.js';
 import type { HostLogs } from './host-logs.js';
 import type { HostNet } from './host-net.js';
@@ -10,6 +11,8 @@ import type { HostProjects, HostSubvolumes } from './host-storage.js';
  * user's path can block them. Failures are Error objects with `code`, `syscall` and `path`, as Node's own.
  */
 export interface Host {
+  /** Device-mapper. A part of its own, loaded when first called; throws where the build was made without it. */
+  devices?(): HostDevices;
   readonly files: HostFiles;
   readonly logs: HostLogs;
   readonly net: HostNet;
