@@ -12,6 +12,7 @@ import { overlayNetwork } from './network/overlay/manifest.js';
 import { nativeRuntime } from './runtime/native/manifest.js';
 import { runcRuntime } from './runtime/runc/manifest.js';
 import { btrfs } from './storage/btrfs/manifest.js';
+import { devicemapper } from './storage/devicemapper/manifest.js';
 import { overlay2 } from './storage/overlay2/manifest.js';
 import { vfs } from './storage/vfs/manifest.js';
 import { local } from './volume/local/manifest.js';
@@ -20,6 +21,7 @@ import { local } from './volume/local/manifest.js';
 export const drivers: readonly AnyManifest[] = [
   overlay2,
   btrfs,
+  devicemapper,
   vfs,
   bridgeNetwork,
   hostNetwork,

@@ -35,10 +35,12 @@ export function driverOptions(settings: Settings): (kind: DriverKind, name: stri
         };
       }
       case 'storage': {
-        // `overlay2.size=…` is for overlay2 alone; a word without a driver's name is for whichever is the default.
+        // `overlay2.size=…` is for overlay2 alone, `dm.…` for devicemapper, in dockerd's words; a word without a driver's name is for whichever is the default.
         const options: Record<string, string> = {};
         for (const [key, value] of Object.entries(settings.storageOptions)) {
-          const owner = builtIn.names('storage').find((candidate) => key.startsWith(`${candidate}.`));
+          const owner =
+            builtIn.names('storage').find((candidate) => key.startsWith(`${candidate}.`)) ??
+            (key.startsWith('dm.') ? 'devicemapper' : undefined);
           if (owner === name || (owner === undefined && (settings.storageDriver === '' || settings.storageDriver === name)))
             options[key] = value;
         }

@@ -15,6 +15,10 @@ export class Acquired {
     else this.counts.delete(id);
   }
 
+  has(id: SnapshotId): boolean {
+    return this.counts.has(id);
+  }
+
   refuseRemoval(id: SnapshotId): void {
     if (this.counts.has(id)) throw conflict(`snapshot ${id} is in use`);
   }
