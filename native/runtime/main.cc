@@ -204,6 +204,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
       return command.run == exec_command ? 255 : 1;
     }
   }
+  if (rest[0] == "checkpoint" || rest[0] == "restore") throw InvalidInput(rest[0] + " is not implemented");
   throw UsageError("no command " + rest[0]);
 }
 
