@@ -29,7 +29,8 @@ class Task {
       dm_udev_set_sync_support(0);
     });
     task_ = dm_task_create(type);
-    if (!task_) throw SysError(ENOMEM, operation_, name_);
+    // The library opens the kernel's control node for this, and makes nothing where there is none.
+    if (!task_) throw SysError(ENODEV, operation_, name_);
     if (!name_.empty() && !dm_task_set_name(task_, name_.c_str())) {
       dm_task_destroy(task_);
       throw SysError(EINVAL, operation_, name_);
