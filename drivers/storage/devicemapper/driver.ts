@@ -73,7 +73,10 @@ export class DeviceMapperDriver implements StorageDriver {
       if (this.waiting.has(id)) throw conflict(`snapshot ${id} is still in use and is removed when that ends`);
       await this.pool.refuseWhenFull();
       await this.add(id, { ...origin, parent: parent ?? '', writable }, (number) =>
-        this.devices.atRest(parent ?? BASE, () => this.pool.createSnapshot(number, origin.device)),
+        // An image layer is only ever mounted read-only, and a file system that is held at rest cannot be mounted meanwhile.
+        origin.writable
+          ? this.devices.atRest(parent ?? BASE, () => this.pool.createSnapshot(number, origin.device))
+          : this.pool.createSnapshot(number, origin.device),
       );
     });
   }
