@@ -151,6 +151,29 @@ describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''
     for (const [i, { stdout }] of started.entries()) ok(lab.hosts[i % 3] as LabHost, 'rm', '-f', stdout.trim());
   });
 
+  it('give a chosen address to one container of all hosts, and again when that is gone', async () => {
+    const chosen = (host: LabHost) =>
+      run(host, 'run', '-d', '--name', `chosen-${host.name}`, '--network', 'blue', '--ip', '10.77.0.50', IMAGE, 'sleep', '1000');
+    expect(chosen(one)).toMatchObject({ code: 0 });
+    expect(chosen(two).stderr).toContain('Address already in use');
+    ok(two, 'rm', '-f', 'chosen-two');
+    ok(one, 'restart', '-t', '0', 'chosen-one');
+    expect(ok(one, 'inspect', '-f', '{{.NetworkSettings.Networks.blue.IPAddress}}', 'chosen-one')).toBe('10.77.0.50');
+    ok(one, 'rm', '-f', 'chosen-one');
+    await eventually(() => {
+      if (chosen(two).code === 0) return true;
+      ok(two, 'rm', '-f', 'chosen-two');
+      return false;
+    }, 'the other host gets the address');
+    ok(two, 'rm', '-f', 'chosen-two');
+  });
+
+  it('say clearly what the kernel cannot do', () => {
+    const { code, stderr } = run(one, 'network', 'create', '-d', 'overlay', '--opt', 'encrypted', 'secret');
+    if (code === 0) ok(one, 'network', 'rm', 'secret');
+    else expect(stderr).toContain('encrypted overlay networks need IPsec ESP with AES-GCM in the kernel');
+  });
+
   it('stay while anybody is on them, on whichever host', () => {
     expect(run(one, 'network', 'rm', 'blue').stderr).toContain('has active endpoints');
     for (const host of [one, two]) ok(host, 'rm', '-f', `blue-${host.name}`);
