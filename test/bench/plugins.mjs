@@ -40,9 +40,22 @@ function daemon() {
   const child = spawn(
     join(root, 'cli/bin/gantryd'),
     [
-      ...['--host', `unix://${socket}`, '--data-root', join(folder, 'data'), '--exec-root', join(folder, 'run')],
-      ...['--pidfile', join(folder, 'pid'), '--config-file', '/dev/null', '--bridge', 'none'],
-      ...['--plugin-socket-folder', sockets, '--plugin-spec-folder', join(folder, 'specs')],
+      '--host',
+      `unix://${socket}`,
+      '--data-root',
+      join(folder, 'data'),
+      '--exec-root',
+      join(folder, 'run'),
+      '--pidfile',
+      join(folder, 'pid'),
+      '--config-file',
+      '/dev/null',
+      '--bridge',
+      'none',
+      '--plugin-socket-folder',
+      sockets,
+      '--plugin-spec-folder',
+      join(folder, 'specs'),
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
@@ -174,7 +187,10 @@ try {
   }
 } finally {
   await engine.down().catch(() => undefined);
-  for (const server of servers) (server.closeAllConnections(), server.close());
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+  }
   rmSync(folder, { recursive: true, force: true });
 }
 for (const [what, value] of rows) console.log(`| ${what} | ${value} |`);

@@ -30,18 +30,24 @@ export class Dockerd {
     const log = openSync(join(folder, 'log'), 'w');
     const daemon = [
       'dockerd',
-      ...['--host', `unix://${folder}/docker.sock`, '--data-root', `${folder}/data`, '--exec-root', `${folder}/run`],
-      ...[
-        '--pidfile',
-        `${folder}/pid`,
-        '--config-file',
-        `${folder}/daemon.json`,
-        '--bridge',
-        'none',
-        '--iptables=false',
-        '--ip-forward=false',
-      ],
-      ...['--storage-driver', 'vfs', '--userland-proxy=false', ...flags],
+      '--host',
+      `unix://${folder}/docker.sock`,
+      '--data-root',
+      `${folder}/data`,
+      '--exec-root',
+      `${folder}/run`,
+      '--pidfile',
+      `${folder}/pid`,
+      '--config-file',
+      `${folder}/daemon.json`,
+      '--bridge',
+      'none',
+      '--iptables=false',
+      '--ip-forward=false',
+      '--storage-driver',
+      'vfs',
+      '--userland-proxy=false',
+      ...flags,
     ];
     const script = `mkdir -p /run/docker && mount -t tmpfs none /run/docker && mkdir /run/docker/plugins && mount --bind ${folder}/plugins /run/docker/plugins && exec "$@"`;
     const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', ...daemon], {
