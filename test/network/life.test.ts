@@ -46,7 +46,9 @@ inOwnNamespace(import.meta.url, () => {
       await expect(engine.network('neither', { enableIpv4: false })).rejects.toMatchObject({ kind: 'invalid-parameter' });
       await expect(engine.network('swarm', { scope: 'swarm' })).rejects.toMatchObject({ kind: 'not-implemented' });
       await expect(engine.network('odd', { options: { mystery: '1' } })).rejects.toMatchObject({ kind: 'invalid-parameter' });
-      await expect(engine.network('far', { driver: 'overlay' })).rejects.toMatchObject({ kind: 'not-found' });
+      await expect(engine.network('far', { driver: 'teleport' })).rejects.toMatchObject({ kind: 'not-found' });
+      // No cluster's store was named.
+      await expect(engine.network('wide', { driver: 'overlay' })).rejects.toMatchObject({ kind: 'unavailable' });
       await expect(engine.service.remove('bridge')).rejects.toMatchObject({ kind: 'forbidden' });
       // A refusal takes its addresses back.
       await engine.network('again', { ipam: { subnet: '10.213.11.0/24' }, options: { 'com.docker.x': 'y' } });
