@@ -1,8 +1,8 @@
 import { open as openFile } from 'node:fs/promises';
 import type { Content } from '../content/content.js';
-import { conflict } from '../contracts/errors.js';
+import { conflict, isKind } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
-import { newId, snapshotId, type SnapshotId } from '../contracts/ids.js';
+import { newId, snapshotId, type DiffId, type SnapshotId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 import type { Examination } from '../state/examination.js';
 import type { LayerMender } from './layer-mender.js';
@@ -61,8 +61,8 @@ export class LayerVerifier {
     }
   }
 
-  private async isWhole(open: Storage, { parent, blob, snapshot }: SnapshotRecord): Promise<boolean> {
-    // Without its blob nobody can tell, and that it is gone is told elsewhere.
+  private async isWhole(open: Storage, { parent, blob, diff, snapshot }: SnapshotRecord): Promise<boolean> {
+    // Without its blob nobody can tell, and that it is gone or damaged is told elsewhere.
     const path = await this.content.path(blob).catch(() => undefined);
     if (path === undefined || !(await open.driver.exists(snapshot))) return true;
     const below = parent === undefined ? undefined : snapshotOf(open.name, parent);
@@ -70,16 +70,24 @@ export class LayerVerifier {
     this.trials.add(trial);
     try {
       await open.driver.create(trial, { writable: false, ...(below === undefined ? {} : { parent: below }) });
-      const file = await openFile(path, 'r');
-      try {
-        await open.driver.applyDiff(trial, below, { fd: file.fd });
-      } finally {
-        await file.close();
-      }
+      if ((await this.unpack(open, trial, below, path)) !== diff) return true;
       return (await this.differenceOf(open, snapshot, trial)) <= EMPTY_ARCHIVE;
     } finally {
       await open.driver.remove(trial);
       this.trials.delete(trial);
+    }
+  }
+
+  /** Gives the diff ID of what the blob holds; none for what is no layer. */
+  private async unpack(open: Storage, trial: SnapshotId, below: SnapshotId | undefined, path: string): Promise<DiffId | undefined> {
+    const file = await openFile(path, 'r');
+    try {
+      return (await open.driver.applyDiff(trial, below, { fd: file.fd })).diffId;
+    } catch (error) {
+      if (isKind(error, 'invalid-parameter')) return undefined;
+      throw error;
+    } finally {
+      await file.close();
     }
   }
 
