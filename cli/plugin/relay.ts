@@ -1,4 +1,4 @@
-import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, request, type ClientRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { rmSync } from 'node:fs';
 
 export interface RelayedCall {
@@ -11,6 +11,8 @@ export interface RelayedCall {
 
 /** As much of a body as is shown. */
 const SHOWN = 2000;
+/** A body of at most so many bytes is handed on in one piece, whole. */
+const ONE_PIECE = 1 << 20;
 
 /** Stands on a plugin's socket, hands every call on to where the plugin really listens, and tells of it. Works for any language. */
 export class Relay {
@@ -76,8 +78,16 @@ export class Relay {
     incoming.on('close', () => {
       if (!incoming.complete) call.destroy();
     });
-    incoming.pipe(call);
+    if (Number(incoming.headers['content-length']) <= ONE_PIECE) inOnePiece(incoming, call);
+    else incoming.pipe(call);
   }
+}
+
+/** A plugin has answered and closed when it has read as much as was announced: a write after that, be it of nothing, fails and takes the answer with it. */
+function inOnePiece(incoming: IncomingMessage, call: ClientRequest): void {
+  const chunks: Buffer[] = [];
+  incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+  incoming.on('end', () => call.end(Buffer.concat(chunks)));
 }
 
 class Beginning {

@@ -74,7 +74,8 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
     const dev = start(['plugin', 'dev', '--socket', join(engine.pluginFolder, 'dev-volume.sock'), place]);
     delete process.env['PLUGIN_ROOT'];
     await dev.says('dev-volume listens on');
-    expect(engine.docker(['volume', 'create', '-d', 'dev-volume', 'seen'])).toMatchObject({ code: 0 });
+    const made = engine.docker(['volume', 'create', '-d', 'dev-volume', 'seen']);
+    expect(made, made.stderr + dev.output).toMatchObject({ code: 0 });
     await dev.says('VolumeDriver.Create  200');
     appendFileSync(join(place, 'plugin.ts'), '\n');
     await dev.says('plugin.ts changed');
@@ -114,7 +115,8 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
     engine.docker(['volume', 'create', '-d', 'traced', 'two']);
     await trace.says('VolumeDriver.Create');
     await trace.end();
-    expect(run('plugin', 'replay', file, socket)).toMatchObject({
+    const differs = run('plugin', 'replay', file, socket);
+    expect(differs, differs.stdout + differs.stderr + dev.output).toMatchObject({
       code: 1,
       stdout: expect.stringContaining('DIFF  VolumeDriver.Get {"Name":"two"}') as string,
     });
