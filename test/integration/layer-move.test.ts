@@ -144,7 +144,7 @@ describe.skipIf(!isRoot)('layers that move between storage drivers', () => {
   });
 
   it('repairs only what it is told to, and tells what it cannot repair', async () => {
-    const [bottom] = room.store.places();
+    const bottom = room.store.places().find(({ diffId }) => diffId === stack[0]?.diffId);
     const stray = snapshotId('d'.repeat(64));
     await (await room.registry.get('storage', 'overlay2')).driver.create(stray, { writable: true });
     rmSync(join(room.root, 'data/storage/overlay2', bottom?.snapshot ?? ''), { recursive: true });
@@ -160,7 +160,7 @@ describe.skipIf(!isRoot)('layers that move between storage drivers', () => {
   });
 
   it('finds a layer that somebody changed, and unpacks it again', async () => {
-    const [bottom] = room.store.places();
+    const bottom = room.store.places().find(({ diffId }) => diffId === stack[0]?.diffId);
     for (const driver of ['overlay2', 'vfs']) {
       await room.store.prepare(driver, stack, 'sha256:image');
       expect(await find(false, undefined, true)).toEqual([]);
