@@ -161,7 +161,8 @@ function drivesTheRuntime(name: string, reason: string | undefined, start: () =>
       expect(run(limits, 'sh', '-c', 'head -c 64m /dev/zero | tail').status).toBe(137);
       inContainer(limits, (id) => {
         engine.cli('exec', id, 'sh', '-c', 'head -c 64m /dev/zero | tail');
-        expect(engine.cli('exec', id, 'echo', 'alive').stdout).toBe('alive');
+        // More than once, since dockerd was seen to lose the output of a program that ends at once.
+        until(() => engine.cli('exec', id, 'echo', 'alive').stdout === 'alive');
       });
     });
 
