@@ -105,5 +105,6 @@ export const process: HostProcess = {
   closeFd: (fd) => native.closeFd(fd),
   startTime: (pid) => native.startTime(pid),
   signal: (pid, startTime, signal) => native.signal(pid, startTime, signal),
+  notifyService: (address, state) => native.notifyService(address, state),
   run,
 };

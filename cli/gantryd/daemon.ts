@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { messageOf } from '@gantry/core/contracts/errors.js';
+import { host } from '@gantry/native/index.js';
 import { version } from '../version.js';
 import { type DaemonConfig, loadConfig } from './config.js';
 import { type RunningEngine, startEngine } from './compose.js';
@@ -8,6 +9,7 @@ import { openLog } from './log.js';
 import { usage } from './options.js';
 import { reload } from './reload.js';
 import { serveDriver } from './serve-driver.js';
+import { ServiceManager } from './service-manager.js';
 
 function fail(message: string): never {
   process.stderr.write(`gantryd: ${message}\n`);
@@ -52,6 +54,7 @@ process.umask(0o077);
 
 const log = await openLog(config.logLevel, config.logFormat);
 const lifecycle = new Lifecycle(log);
+const manager = new ServiceManager(host.process, log);
 
 // The records and the shims are made so that a death at any point is safe; going on with a broken invariant is not.
 process.on('uncaughtException', (error) => {
@@ -67,12 +70,14 @@ process.on('unhandledRejection', (error) =>
 /** Nothing changes when anything in the new configuration is wrong. */
 async function readAnew(): Promise<void> {
   if (!engine) return log.warn('the configuration is not read anew before the engine is ready');
+  manager.reloading();
   try {
     const wanted = loadConfig(process.argv.slice(2));
     if (typeof wanted !== 'string') await reload({ config, log, ...engine }, wanted);
   } catch (error) {
     log.error('the configuration stays as it was', { error: messageOf(error) });
   }
+  if (!stopping) manager.ready();
 }
 
 let engine: RunningEngine | undefined;
@@ -83,6 +88,7 @@ async function stop(signal: string): Promise<void> {
     process.exit(1);
   }
   stopping = true;
+  manager.stopping();
   log.info('stopping; containers go on', { signal });
   const tooLong = setTimeout(() => {
     log.error('stopping took too long', { seconds: config.settings.shutdownTimeout });
@@ -99,6 +105,7 @@ process.on('SIGPIPE', () => {});
 
 try {
   engine = await startEngine(config, lifecycle, log);
+  if (!stopping) manager.ready();
 } catch (error) {
   log.debug('the start failed', { error: error instanceof Error ? (error.stack ?? '') : '' });
   await lifecycle.stop();

@@ -34,6 +34,8 @@ export interface HostProcess {
   startTime(pid: number): number | undefined;
   /** Sends through a pidfd after comparing the start time; false when that process is gone. */
   signal(pid: number, startTime: number, signal: number): boolean;
+  /** Tells a service manager lines of NAME=value (sd_notify(3)); `address` is its socket: a path, or an abstract name after '@'. Never waits. */
+  notifyService(address: string, state: string): void;
   /** Runs a program to its end and collects what it printed, up to `limit` bytes of each stream. For rare calls, not for a container's path. */
   run(options: {
     path: string;

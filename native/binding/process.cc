@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "gantry/error.h"
+#include "gantry/service_notify.h"
 #include "task.h"
 
 namespace gantry::binding {
@@ -135,6 +136,16 @@ void init_process(Napi::Env env, Napi::Object exports) {
                               });
                             },
                             "signal"));
+  exports.Set("notifyService", Napi::Function::New(
+                                   env,
+                                   [](const Napi::CallbackInfo& info) -> Napi::Value {
+                                     return guarded(info.Env(), [&]() -> Napi::Value {
+                                       notify_service(info[0].As<Napi::String>().Utf8Value(),
+                                                      info[1].As<Napi::String>().Utf8Value());
+                                       return info.Env().Undefined();
+                                     });
+                                   },
+                                   "notifyService"));
 }
 
 }  // namespace gantry::binding
