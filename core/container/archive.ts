@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -29,8 +30,16 @@ function absolute(path: string): string {
  * Opens the root that `path` belongs to and gives it to `work`. A running container's own view is used. Of a stopped one the
  * root file system is mounted meanwhile, with its volumes and binds in it and its lock held, so that links lead where they would.
  */
-async function withPlace<T>(room: ContainerRoom, container: Container, path: string, work: (place: Place) => Promise<T>): Promise<T> {
+async function withPlace<T>(
+  room: ContainerRoom,
+  container: Container,
+  path: string,
+  purpose: 'look' | 'write',
+  work: (place: Place) => Promise<T>,
+): Promise<T> {
   const { files, process } = room.host;
+  // What is mounted in it may need places that are not there yet.
+  const readOnly = purpose === 'look' && container.mounts.every(({ type }) => type === 'tmpfs');
   const using = async (rootFd: number): Promise<T> => {
     try {
       return await work({ rootFd, path });
@@ -50,8 +59,8 @@ async function withPlace<T>(room: ContainerRoom, container: Container, path: str
       if (room.live.get(container.id)) return undefined;
       const undo = new UndoStack(room.log);
       try {
-        const rootfs = await mountRootfs(room, container.id, undo);
-        await mountContent(room, container, rootfs, undo);
+        const rootfs = await mountRootfs(room, container.id, undo, readOnly);
+        await mountContent(room, container, rootfs, undo, readOnly);
         return { result: await using(await files.openRoot(rootfs)) };
       } finally {
         await undo.run();
@@ -73,8 +82,10 @@ async function viewOf(room: ContainerRoom, live: LiveContainer): Promise<number 
 }
 
 /** Mounts volumes and binds of a stopped container in its root, as its start would, filling new volumes. */
-async function mountContent(room: ContainerRoom, container: Container, rootfs: string, undo: UndoStack): Promise<void> {
+async function mountContent(room: ContainerRoom, container: Container, rootfs: string, undo: UndoStack, readOnly: boolean): Promise<void> {
   const { files, process } = room.host;
+  const names = nameFiles(room, container);
+  if (container.mounts.length + names.length === 0) return;
   const rootFd = await files.openRoot(rootfs);
   const hostFd = await files.openRoot('/');
   try {
@@ -82,11 +93,15 @@ async function mountContent(room: ContainerRoom, container: Container, rootfs: s
     undo.push('unmount what was mounted in the root file system', async () => {
       for (const { target } of files.mountsBelow(rootfs)) if (target !== rootfs) await files.unmount(target);
     });
-    for (const { source, destination, readWrite } of [...binds, ...(await nameFiles(room, container, hostFd, binds))].toSorted(
+    const taken = new Set(binds.map(({ destination }) => destination));
+    for (const { source, destination, readWrite } of [...binds, ...names.filter((file) => !taken.has(file.destination))].toSorted(
       (a, b) => depth(a.destination) - depth(b.destination),
     )) {
       const target = { rootFd, path: destination };
-      await files.bindIn({ source: { rootFd: hostFd, path: source }, target, readOnly: !readWrite });
+      await files.bindIn({ source: { rootFd: hostFd, path: source }, target, readOnly: !readWrite }).catch((error: unknown) => {
+        // A place that an image does not have is made by a start, not by a look.
+        if (!readOnly || codeOf(error) !== 'EROFS') throw error;
+      });
     }
   } finally {
     process.closeFd(hostFd);
@@ -94,28 +109,15 @@ async function mountContent(room: ContainerRoom, container: Container, rootfs: s
   }
 }
 
-/** What its last run had in /etc, unless something of the user's is there. */
-async function nameFiles(
-  room: ContainerRoom,
-  container: Container,
-  hostFd: number,
-  binds: readonly Pick<BoundMount, 'destination'>[],
-): Promise<Pick<BoundMount, 'source' | 'destination' | 'readWrite'>[]> {
+/** What its last run had in /etc. */
+function nameFiles(room: ContainerRoom, container: Container): Pick<BoundMount, 'source' | 'destination' | 'readWrite'>[] {
   const { hostnamePath, hostsPath, resolvConfPath } = nameFilesOf(room, container);
-  const found = [];
-  for (const [destination, source] of [
-    ['/etc/hostname', hostnamePath],
-    ['/etc/hosts', hostsPath],
-    ['/etc/resolv.conf', resolvConfPath],
-  ] as const) {
-    if (binds.some((bind) => bind.destination === destination)) continue;
-    const there = await room.host.files.statIn(hostFd, source, { followLast: true }).then(
-      () => true,
-      () => false,
-    );
-    if (there) found.push({ source, destination, readWrite: !container.hostConfig.readonlyRootfs });
-  }
-  return found;
+  const readWrite = !container.hostConfig.readonlyRootfs;
+  return [
+    { destination: '/etc/hostname', source: hostnamePath, readWrite },
+    { destination: '/etc/hosts', source: hostsPath, readWrite },
+    { destination: '/etc/resolv.conf', source: resolvConfPath, readWrite },
+  ].filter(({ source }) => existsSync(source));
 }
 
 const depth = (path: string): number => path.split('/').length;
@@ -147,7 +149,7 @@ async function statPlace(room: ContainerRoom, container: Container, asked: strin
 }
 
 export function statPath(room: ContainerRoom, container: Container, path: string): Promise<PathStat> {
-  return withPlace(room, container, absolute(path), (place) => statPlace(room, container, path, place));
+  return withPlace(room, container, absolute(path), 'look', (place) => statPlace(room, container, path, place));
 }
 
 /** Runs `write` with the writing end of a pipe; gives back the reading end. A failure of `write` is one of the stream. */
@@ -169,7 +171,7 @@ function piped(room: ContainerRoom, write: (fd: number) => Promise<unknown>): { 
 /** `docker cp` out of a container. */
 export function archivePath(room: ContainerRoom, container: Container, path: string): Promise<{ stat: PathStat; content: Readable }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ stat: PathStat; content: Readable }>();
-  withPlace(room, container, absolute(path), async (place) => {
+  withPlace(room, container, absolute(path), 'look', async (place) => {
     const stat = await statPlace(room, container, path, place);
     const folder = (stat.mode & TYPE_MASK) === FOLDER;
     const whole = folder && absolute(path).endsWith('/.');
@@ -191,7 +193,7 @@ export async function extractArchive(
   options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
 ): Promise<void> {
   try {
-    await withPlace(room, container, absolute(path), async (place) => {
+    await withPlace(room, container, absolute(path), 'write', async (place) => {
       const stat = await room.host.files.statIn(place.rootFd, place.path, { followLast: true }).catch((error: unknown) => {
         throw missing(container, path, error);
       });
@@ -261,7 +263,7 @@ export function exportRootfs(room: ContainerRoom, container: Container): Promise
         if (room.live.get(container.id)) return pack(room.paths.rootfs(container.id));
         const undo = new UndoStack(room.log);
         try {
-          await pack(await mountRootfs(room, container.id, undo));
+          await pack(await mountRootfs(room, container.id, undo, true));
         } finally {
           await undo.run();
         }

@@ -70,7 +70,7 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
     );
     failpoint('container.create.3');
     undo.push('remove the folder', () => room.host.files.removeTree(room.paths.folder(id)));
-    await room.paths.makeFolder(id);
+    room.paths.makeFolder(id);
     const container: Container = {
       id,
       name,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { EngineError, invalid, messageOf } from '../contracts/errors.js';
+import { readOnlyMount } from '../contracts/mount.js';
 import type { UndoStack } from '../state/undo.js';
 import type { Container, MountPoint } from './container.js';
 import { mountImage } from './image-mounts.js';
@@ -9,15 +10,15 @@ import { parseTmpfs } from './mount-requests.js';
 import type { ContainerRoom } from './room.js';
 import type { BoundMount } from './spec-mounts.js';
 
-/** Mounts the root file system in the bundle. */
-export async function mountRootfs(room: ContainerRoom, id: string, undo: UndoStack): Promise<string> {
+/** Mounts the root file system in the bundle; `readOnly` for somebody who only looks, since to unmount that waits for no disk. */
+export async function mountRootfs(room: ContainerRoom, id: string, undo: UndoStack, readOnly = false): Promise<string> {
   const rootfs = room.paths.rootfs(id);
-  await room.paths.makeBundle(id);
+  room.paths.makeBundle(id);
   undo.push('remove the bundle', () => room.host.files.removeTree(room.paths.bundle(id)));
   const mounts = await room.layers.acquireWritable(id);
   undo.push('release the writable layer', () => room.layers.releaseWritable(id));
   for (const mount of mounts) {
-    await room.host.files.mount(mount, rootfs);
+    await room.host.files.mount(readOnly ? readOnlyMount(mount) : mount, rootfs);
     undo.push('unmount the root file system', () => room.host.files.unmount(rootfs));
   }
   return rootfs;

@@ -131,7 +131,7 @@ async function makeTask(room: ContainerRoom, container: Container, undo: UndoSta
   failpoint('container.start.2');
   const spec = buildSpec(await specInput(room, container, network, prepared, undo));
   const log = await logTarget(room, container);
-  await room.paths.makeFolder(id);
+  room.paths.makeFolder(id);
   await room.paths.writeSpec(id, spec);
   failpoint('container.start.3');
   const task = await createTask(driver, {

@@ -10,3 +10,6 @@ export interface Mount {
   /** Flags and file-system data, each as mount(8) spells it: `ro`, `nosuid`, `rbind`, `lowerdir=…`. */
   readonly options: readonly string[];
 }
+
+/** The same mount for somebody who only looks: nothing can be written through it, and what unmounts it need not wait for the disk. */
+export const readOnlyMount = (mount: Mount): Mount => ({ ...mount, options: [...mount.options.filter((option) => option !== 'rw'), 'ro'] });

@@ -77,7 +77,7 @@ export class InitLayers {
 
   private fill(open: OpenDriver<'storage'>, snapshot: SnapshotId): Promise<void> {
     const { files, process } = this.host;
-    return this.views.show(open, snapshot, async (tree) => {
+    return this.views.fill(open, snapshot, async (tree) => {
       const root = await files.openRoot(tree);
       try {
         for (const path of FOLDERS) await kept(files.makeDirIn(root, path));

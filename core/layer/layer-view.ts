@@ -3,6 +3,7 @@ import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Host } from '../contracts/host.js';
 import type { SnapshotId } from '../contracts/ids.js';
+import { readOnlyMount, type Mount } from '../contracts/mount.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
 
 /** Mounts snapshots at places of this room's own, for as long as something looks at them or fills them. */
@@ -13,8 +14,22 @@ export class LayerViews {
     readonly folder: string,
   ) {}
 
-  /** `work` gets the path of the tree. Acquired, mounted, unmounted and released here. */
-  async show<T>(open: OpenDriver<'storage'>, snapshot: SnapshotId, work: (tree: string) => Promise<T>): Promise<T> {
+  /** `work` gets the path of the tree and only looks at it. Acquired, mounted, unmounted and released here. */
+  show<T>(open: OpenDriver<'storage'>, snapshot: SnapshotId, work: (tree: string) => Promise<T>): Promise<T> {
+    return this.mounted(open, snapshot, readOnlyMount, work);
+  }
+
+  /** The same for `work` that writes, where the snapshot is a writable one. */
+  fill<T>(open: OpenDriver<'storage'>, snapshot: SnapshotId, work: (tree: string) => Promise<T>): Promise<T> {
+    return this.mounted(open, snapshot, (mount) => mount, work);
+  }
+
+  private async mounted<T>(
+    open: OpenDriver<'storage'>,
+    snapshot: SnapshotId,
+    form: (mount: Mount) => Mount,
+    work: (tree: string) => Promise<T>,
+  ): Promise<T> {
     const { files } = this.host;
     const place = join(this.folder, `view-${randomBytes(6).toString('hex')}`);
     await mkdir(place, { recursive: true, mode: 0o700 });
@@ -23,7 +38,7 @@ export class LayerViews {
       const mounts = await open.driver.acquire(snapshot);
       try {
         for (const mount of mounts) {
-          await files.mount(mount, place);
+          await files.mount(form(mount), place);
           mounted++;
         }
         return await work(place);
