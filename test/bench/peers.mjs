@@ -1,6 +1,6 @@
 // The two daemons, each on its own socket and roots, and the registry that both pull from.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { cpus, release } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -148,6 +148,8 @@ export async function openPeers({ storageDriver = 'overlay2', parent = '/var/lib
     ),
     imageRef,
   );
+  // The daemons have their own; one that stays open here would keep the file system below from being unmounted.
+  for (const fd of [gantryLog, dockerLog]) closeSync(fd);
   try {
     await waitFor(gantry);
     await waitFor(docker);
