@@ -463,6 +463,13 @@ describe('routes that change a container', () => {
     expect(calls('remove')[0]).toEqual(['new', { force: true, volumes: true, link: false }]);
   });
 
+  it('say that a link is not removed by itself', async () => {
+    const refused = await api.ask('DELETE', '/containers/web/db?link=1');
+    expect([refused.status, refused.json]).toEqual([501, { message: 'removing a link is not implemented yet' }]);
+    const unknown = await api.ask('DELETE', '/containers/web/db');
+    expect([unknown.status, unknown.json]).toEqual([404, { message: 'No such container: web/db' }]);
+  });
+
   it('read seconds and signal of a stop, the signal from 1.42', async () => {
     await api.post('/v1.41/containers/web/stop?t=-1&signal=SIGINT').catch(() => undefined);
     api.services.container({ state: state({ status: 'running' }) });

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { invalid } from '../../contracts/errors.js';
+import { EngineError, invalid, notImplemented } from '../../contracts/errors.js';
 import type { ApiContext } from '../context.js';
 import { decodeFilters } from '../filters.js';
 import { Query } from '../query.js';
@@ -171,6 +171,13 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
     const query = new Query(request);
     await containers.remove(request.params.name, { force: query.bool('force'), volumes: query.bool('v'), link: query.bool('link') });
     return reply.code(204).send();
+  });
+
+  // How a link is named, to be removed by itself (`docker rm --link CONTAINER/ALIAS`).
+  app.delete<{ Params: { name: string; alias: string } }>('/containers/:name/:alias', (request) => {
+    const { name, alias } = request.params;
+    if (!new Query(request).bool('link')) throw new EngineError('not-found', `No such container: ${name}/${alias}`);
+    throw notImplemented('removing a link');
   });
 
   app.post<{ Body: ConfigJson }>('/commit', { schema: commit }, async (request, reply) => {
