@@ -37,7 +37,7 @@ import { reconcile } from './reconcile.js';
 import type { ReloadTarget } from './reload.js';
 
 /** What a reload of the configuration needs of an engine that runs. */
-export type RunningEngine = Pick<ReloadTarget, 'events' | 'engineId' | 'builtInRuntimes'>;
+export type RunningEngine = Pick<ReloadTarget, 'events' | 'engineId' | 'builtInRuntimes' | 'hasPlugin'>;
 
 /**
  * Builds the engine: opens what is asynchronous, binds every token once, brings what a restart or a crash left into order, and
@@ -202,7 +202,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
           events: container.resolve(Tokens.Events),
         },
         log,
-        authorization: settings.authorizationPlugins.map((name) => new RemoteAuthorization(name, plugins)),
+        authorization: accessChain(settings, plugins),
         whileFreeing: (work) => database.freeing(work),
         unsent: (fd) => host.net.unsent(fd),
         peerUid: (fd) => host.net.peerCredentials(fd).uid,
@@ -221,6 +221,20 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     events: container.resolve(Tokens.Events),
     engineId: async () => (await system.info()).id,
     builtInRuntimes: builtIn.names('runtime'),
+    hasPlugin: (plugin) => plugins.get(plugin) !== undefined,
+  };
+}
+
+/** The access plugins that the configuration names now; a reload may change it. */
+function accessChain(settings: Settings, plugins: PluginHost): () => readonly RemoteAuthorization[] {
+  let names: readonly string[] | undefined;
+  let chain: readonly RemoteAuthorization[] = [];
+  return () => {
+    if (names !== settings.authorizationPlugins) {
+      names = settings.authorizationPlugins;
+      chain = names.map((name) => new RemoteAuthorization(name, plugins));
+    }
+    return chain;
   };
 }
 

@@ -25,6 +25,7 @@ describe('a configuration that is read anew', () => {
     events: new EventBus(),
     engineId: async () => 'engine',
     builtInRuntimes: ['native', 'runc'],
+    hasPlugin: (name) => name === 'gate',
     log: { ...silentLog, setLevel: (level) => levels.push(level), warn: (_, fields) => warnings.push(fields) },
   });
 
@@ -47,5 +48,15 @@ describe('a configuration that is read anew', () => {
     expect(running.settings.labels).toEqual(['a=1']);
     await reload(target(running), config({ defaultRuntime: 'own', runtimes: { own: { path: '/x', args: [] } } }));
     expect(running.settings.defaultRuntime).toBe('own');
+  });
+
+  it('takes no access plugin that is not there, unless it was asked already', async () => {
+    const running = config({ authorizationPlugins: ['away'] });
+    await reload(target(running), config({ authorizationPlugins: ['away', 'gate'] }));
+    expect(running.settings.authorizationPlugins).toEqual(['away', 'gate']);
+    await expect(reload(target(running), config({ authorizationPlugins: ['gate', 'nobody'] }))).rejects.toThrow(
+      'authorization plugin "nobody" not found',
+    );
+    expect(running.settings.authorizationPlugins).toEqual(['away', 'gate']);
   });
 });

@@ -18,6 +18,7 @@ const RELOADED = {
   maxConcurrentDownloads: 'max-concurrent-downloads',
   maxConcurrentUploads: 'max-concurrent-uploads',
   maxDownloadAttempts: 'max-download-attempts',
+  authorizationPlugins: 'authorization-plugins',
 } as const satisfies Partial<Record<keyof Settings, string>>;
 
 type Reloaded = { -readonly [K in keyof typeof RELOADED]: Settings[K] };
@@ -31,13 +32,21 @@ export interface ReloadTarget {
   engineId(): Promise<string>;
   /** Names of runtimes that the build has, whatever the configuration says. */
   readonly builtInRuntimes: readonly string[];
+  /** Whether there is a plugin of that name; throws for one that is there and cannot serve. Nothing is asked of it. */
+  hasPlugin(name: string): boolean;
 }
 
 /** Takes over what may change while the daemon runs. All of it, or nothing when something in it is wrong: then it throws. */
-export async function reload({ config, log, events, engineId, builtInRuntimes }: ReloadTarget, wanted: DaemonConfig): Promise<void> {
+export async function reload(target: ReloadTarget, wanted: DaemonConfig): Promise<void> {
+  const { config, log, events, engineId, builtInRuntimes } = target;
   const { settings } = wanted;
   if (!builtInRuntimes.includes(settings.defaultRuntime) && !Object.hasOwn(settings.runtimes, settings.defaultRuntime))
     throw invalid(`specified default runtime '${settings.defaultRuntime}' does not exist`);
+  // With a name that nobody has, every request would be refused from now on, the one that mends it as well.
+  const nobody = settings.authorizationPlugins.find(
+    (name) => !config.settings.authorizationPlugins.includes(name) && !target.hasPlugin(name),
+  );
+  if (nobody !== undefined) throw invalid(`authorization plugin "${nobody}" not found`);
   const changed = (keys: readonly (keyof Settings)[]): string[] =>
     keys.filter((key) => JSON.stringify(settings[key]) !== JSON.stringify(config.settings[key]));
   const reloaded = Object.keys(RELOADED) as (keyof typeof RELOADED)[];

@@ -3,21 +3,28 @@ import type { AccessAnswer, AccessRequest, AuthorizationPlugin } from '../contra
 import { EngineError, messageOf } from '../contracts/errors.js';
 import type { Peer } from './connection.js';
 
+interface Asked {
+  readonly access: AccessRequest;
+  /** Those that were asked. They judge the answer, too, whoever is asked about the next request. */
+  readonly chain: readonly AuthorizationPlugin[];
+}
+
 /** Asks every access plugin, in order; the first refusal or failure ends the request. An empty chain allows all. */
 export class Authorization {
-  private readonly asked = new WeakMap<FastifyRequest, AccessRequest>();
+  private readonly asked = new WeakMap<FastifyRequest, Asked>();
 
   constructor(
-    private readonly plugins: readonly AuthorizationPlugin[],
+    /** Those of this moment: the chain changes while the server runs. */
+    private readonly plugins: () => readonly AuthorizationPlugin[],
     private readonly peer: (request: FastifyRequest) => Peer,
   ) {}
 
-  get active(): boolean {
-    return this.plugins.length > 0;
+  get names(): readonly string[] {
+    return this.plugins().map(({ name }) => name);
   }
 
   /** After routing and parsing: what is asked about is what the handler will act on. */
-  async request(request: FastifyRequest): Promise<void> {
+  async request(request: FastifyRequest, chain: readonly AuthorizationPlugin[]): Promise<void> {
     const { user, authenticationMethod, certificates } = this.peer(request);
     const body = request.body;
     const isJson = typeof body === 'object' && body !== null && !('pipe' in body);
@@ -30,16 +37,16 @@ export class Authorization {
       headers: visibleHeaders(request),
       ...(isJson ? { body: Buffer.from(JSON.stringify(body)) } : {}),
     };
-    this.asked.set(request, access);
-    for (const plugin of this.plugins) await this.judge(plugin, () => plugin.authorizeRequest(access));
+    this.asked.set(request, { access, chain });
+    for (const plugin of chain) await this.judge(plugin, () => plugin.authorizeRequest(access));
   }
 
   /** Before the answer goes out; a request that was refused is not asked about again. */
   async response(request: FastifyRequest, answer: Omit<AccessAnswer, keyof AccessRequest>): Promise<void> {
-    const access = this.asked.get(request);
-    if (!access) return;
+    const asked = this.asked.get(request);
+    if (!asked) return;
     this.asked.delete(request);
-    for (const plugin of this.plugins.toReversed()) await this.judge(plugin, () => plugin.authorizeResponse({ ...access, ...answer }));
+    for (const plugin of asked.chain.toReversed()) await this.judge(plugin, () => plugin.authorizeResponse({ ...asked.access, ...answer }));
   }
 
   private async judge(plugin: AuthorizationPlugin, ask: () => ReturnType<AuthorizationPlugin['authorizeRequest']>): Promise<void> {
@@ -51,10 +58,13 @@ export class Authorization {
 
   /** Hooks it into every route. */
   guard(app: FastifyInstance): void {
-    if (!this.active) return;
-    app.addHook('preHandler', async (request) => this.request(request));
+    app.addHook('preHandler', async (request) => {
+      const chain = this.plugins();
+      if (chain.length > 0) await this.request(request, chain);
+    });
     app.addHook('onSend', async (request, reply, payload) => {
       if (reply.statusCode === 403) this.asked.delete(request);
+      if (!this.asked.has(request)) return payload;
       await this.response(request, {
         statusCode: reply.statusCode,
         responseHeaders: Object.fromEntries(Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)])),

@@ -5,7 +5,7 @@ import type { Logger } from '../contracts/manifest.js';
 export interface ApiContext {
   readonly log: Logger;
   /** Names of the access plugins, in the order they are asked. */
-  readonly accessPlugins: readonly string[];
+  readonly accessPlugins: () => readonly string[];
   /** Asks the access plugins about an answer that leaves by another way than a plain reply; rejects when it is refused. */
   authorizeAnswer(request: FastifyRequest, statusCode: number): Promise<void>;
   /** Bytes written to a socket's descriptor that its peer has not taken yet; absent where nobody can tell. */

@@ -169,7 +169,7 @@ describe('the listeners', () => {
         return statusCode === 101 ? { allow: false, reason: 'no terminals' } : { allow: true };
       },
     };
-    const guarded = await createServer({ services, log: new FakeLog(), authorization: [plugin], peerUid: () => 1000 });
+    const guarded = await createServer({ services, log: new FakeLog(), authorization: () => [plugin], peerUid: () => 1000 });
     const unix = join(folder, 'guarded.sock');
     await guarded.listen({ kind: 'unix', path: unix });
     const tls = certificates(folder);

@@ -41,8 +41,8 @@ declare module 'fastify' {
 export interface ServerOptions {
   readonly services: Services;
   readonly log: Logger;
-  /** Asked about every request, in order. */
-  readonly authorization?: readonly AuthorizationPlugin[];
+  /** Those that are asked about a request that comes now, in order. Called for each request. */
+  readonly authorization?: () => readonly AuthorizationPlugin[];
   /** Host names under which plain TCP clients may ask for the engine, beside addresses, `localhost`, this host's name and what is listened on. */
   readonly hostNames?: readonly string[];
   /** Runs a request that frees disk space, with all that follows from it. */
@@ -91,10 +91,10 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   const { services, log } = options;
   const hostNames = new Set([hostname(), ...(options.hostNames ?? [])].map((name) => name.toLowerCase()));
   const peer = (request: FastifyRequest): ReturnType<typeof peerOf> => peerOf(request.raw.socket, options.peerUid);
-  const authorization = new Authorization(options.authorization ?? [], peer);
+  const authorization = new Authorization(options.authorization ?? (() => []), peer);
   const context: ApiContext = {
     log,
-    accessPlugins: (options.authorization ?? []).map(({ name }) => name),
+    accessPlugins: () => authorization.names,
     authorizeAnswer: (request, statusCode) => authorization.response(request, { statusCode }),
     ...(options.unsent ? { unsent: options.unsent } : {}),
     open: new Set(),

@@ -26,7 +26,7 @@ export class FakeApi {
   static async open(authorization: AuthorizationPlugin[] = []): Promise<FakeApi> {
     const services = new FakeServices();
     const log = new FakeLog();
-    return new FakeApi(services, await createServer({ services, log, authorization }), log);
+    return new FakeApi(services, await createServer({ services, log, authorization: () => authorization }), log);
   }
 
   async ask(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {

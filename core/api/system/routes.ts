@@ -28,7 +28,7 @@ export function systemRoutes(app: FastifyInstance, services: Services, context: 
 
   app.get('/version', () => versionJson(system.version()));
 
-  app.get('/info', async (request) => adapt('info', infoJson(await system.info(), context.accessPlugins), request.apiVersion));
+  app.get('/info', async (request) => adapt('info', infoJson(await system.info(), context.accessPlugins()), request.apiVersion));
 
   app.get('/system/df', (request) => {
     const types = request.apiVersion >= 42 ? new Query(request).list('type') : [];
