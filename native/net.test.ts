@@ -88,6 +88,22 @@ inOwnNamespace(import.meta.url, () => {
     await expect(net.configure('/nonexistent', [])).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
+  it('deletes many links at once, and no other', async () => {
+    const names = Array.from({ length: 5 }, (_, i) => `many${i}`);
+    await net.configure(
+      '',
+      [...names, 'stays0'].map((name) => ({ op: 'add-bridge', name, up: true })),
+    );
+    await net.configure('', [
+      { op: 'delete-links', names: [...names, 'ghost0'] },
+      { op: 'delete-links', names: [...names] },
+      { op: 'delete-links', names: [] },
+    ]);
+    expect((await net.links('')).map(({ name }) => name)).toEqual(['lo', 'stays0']);
+    await net.configure('', [{ op: 'delete-links', names: ['stays0'] }]);
+    expect((await net.links('')).map(({ name }) => name)).toEqual(['lo']);
+  });
+
   it('changes nftables in one piece or not at all', async () => {
     const set = { name: 's', key: ['ipv4'] as const, elements: [{ key: ['10.213.0.1'] }] };
     await net.nft('', [{ op: 'replace-table', table: { name: 'whole', sets: [set], chains: [] } }]);

@@ -97,6 +97,8 @@ export type NetStep =
   | VirtualLink
   | ({ readonly op: 'set-link'; readonly name: string; readonly rename?: string; readonly namespace?: string } & LinkSettings)
   | { readonly op: 'delete-link'; readonly name: string }
+  /** All at once. The kernel waits some 40 ms for the users of a link to let go of it, and here once for all. */
+  | { readonly op: 'delete-links'; readonly names: readonly string[] }
   | { readonly op: 'add-address' | 'delete-address'; readonly link: string; readonly address: string }
   | { readonly op: 'add-route' | 'delete-route'; readonly destination: string; readonly gateway?: string; readonly link?: string }
   | { readonly op: 'add-neighbour'; readonly link: string; readonly address: string; readonly mac: string }

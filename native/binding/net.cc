@@ -37,6 +37,7 @@ namespace {
 struct Step {
   std::string op;
   std::string name;
+  std::vector<std::string> names;
   std::string link;
   std::string address;
   std::string destination;
@@ -65,6 +66,10 @@ Step parse_step(const Napi::Object& object) {
   Step step;
   step.op = text_of(object, "op");
   step.name = text_of(object, "name");
+  if (Napi::Value names = object.Get("names"); names.IsArray()) {
+    auto list = names.As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); i++) step.names.push_back(list.Get(i).ToString().Utf8Value());
+  }
   step.link = text_of(object, "link");
   step.address = text_of(object, "address");
   step.destination = text_of(object, "destination");
@@ -105,6 +110,7 @@ void take_step(Rtnl& rtnl, const Step& step) {
   if (step.op == "add-virtual") return rtnl.add_virtual(step.name, step.settings, step.virtual_link);
   if (step.op == "set-link") return rtnl.set_link(step.name, step.settings);
   if (step.op == "delete-link") return rtnl.delete_link(step.name);
+  if (step.op == "delete-links") return rtnl.delete_links(step.names);
   if (step.op == "add-address") return rtnl.add_address(step.link, step.address);
   if (step.op == "delete-address") return rtnl.delete_address(step.link, step.address);
   if (step.op == "add-route") return rtnl.add_route(step.destination, step.gateway, step.link);

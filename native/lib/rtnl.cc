@@ -8,9 +8,11 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <sys/random.h>
 
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "gantry/address.h"
 #include "gantry/error.h"
@@ -178,6 +180,57 @@ void Rtnl::delete_link(const std::string& name) {
   message.put_string(IFLA_IFNAME, name);
   int err = socket_.request(message);
   if (err != ENODEV) check(err, "delete link", name);
+}
+
+/// A number that no link of the namespace is grouped under.
+uint32_t Rtnl::free_group() {
+  std::set<uint32_t> taken;
+  socket_.dump(
+      [] {
+        NetlinkMessage message(RTM_GETLINK, 0);
+        message.header<ifinfomsg>()->ifi_family = AF_UNSPEC;
+        return message;
+      },
+      [&](const nlmsghdr* header) {
+        for (const nlattr* attribute : attributes(header, sizeof(ifinfomsg)))
+          if (mnl_attr_get_type(attribute) == IFLA_GROUP) taken.insert(mnl_attr_get_u32(attribute));
+      },
+      [&] { taken.clear(); });
+  for (;;) {
+    uint32_t group = 0;
+    if (::getrandom(&group, sizeof group, 0) != sizeof group) throw_errno("getrandom");
+    group &= INT32_MAX;
+    // Links without a group are in group 0.
+    if (group != 0 && !taken.contains(group)) return group;
+  }
+}
+
+void Rtnl::delete_links(const std::vector<std::string>& names) {
+  if (names.size() < 2) {
+    for (const std::string& name : names) delete_link(name);
+    return;
+  }
+  // The kernel takes away many links in one go only when they are asked for as a group.
+  uint32_t group = free_group();
+  bool any = false;
+  for (const std::string& name : names) {
+    check_link_name(name);
+    NetlinkMessage message(RTM_SETLINK, 0);
+    message.header<ifinfomsg>()->ifi_family = AF_UNSPEC;
+    message.put_string(IFLA_IFNAME, name);
+    message.put_u32(IFLA_GROUP, group);
+    int err = socket_.request(message);
+    if (err == ENODEV) continue;
+    check(err, "group link", name);
+    any = true;
+  }
+  if (!any) return;
+  NetlinkMessage message(RTM_DELLINK, 0);
+  message.header<ifinfomsg>()->ifi_family = AF_UNSPEC;
+  message.put_u32(IFLA_GROUP, group);
+  int err = socket_.request(message);
+  // Others may have taken them away meanwhile.
+  if (err != ENODEV) check(err, "delete links", names.front() + " and others");
 }
 
 void Rtnl::add_address(const std::string& link, const std::string& cidr) {

@@ -107,6 +107,8 @@ class Rtnl {
   void add_virtual(const std::string& name, const LinkSettings& settings, const VirtualLink& link);
   void set_link(const std::string& name, const LinkSettings& settings);
   void delete_link(const std::string& name);
+  /// All at once: the kernel waits some 40 ms for a link's users to let go of it, and here once for all of them.
+  void delete_links(const std::vector<std::string>& names);
   void add_address(const std::string& link, const std::string& cidr);
   void delete_address(const std::string& link, const std::string& cidr);
   /// `gateway` '' for on-link.
@@ -131,6 +133,7 @@ class Rtnl {
   void put_settings(NetlinkMessage& message, const LinkSettings& settings);
   void set_port(int index, const std::string& name, const LinkSettings& settings);
   int index_of(const std::string& name);
+  uint32_t free_group();
   NetlinkMessage route_message(uint16_t type, uint16_t flags, const std::string& destination,
                                const std::string& gateway, const std::string& link);
   NetlinkMessage forwarding_message(uint16_t type, uint16_t flags, const std::string& link, const std::string& mac,
