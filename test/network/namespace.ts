@@ -32,17 +32,25 @@ export function inOwnNamespace(file: string, body: () => void): void {
       () => {
         const command = 'ip link set lo up && exec "$0" "$@"';
         const flags = (process.env['GANTRY_VITEST_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '');
-        const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/vitest.config.ts', ...flags, fileURLToPath(file)];
+        const args = [
+          'node_modules/vitest/vitest.mjs',
+          'run',
+          '--config',
+          'test/vitest.config.ts',
+          '--testTimeout=120000',
+          ...flags,
+          fileURLToPath(file),
+        ];
         const child = spawnSync('unshare', ['--net', 'sh', '-c', command, process.execPath, ...args], {
           cwd: root,
           encoding: 'utf8',
-          timeout: 240_000 * SLOWNESS,
+          timeout: 600_000 * SLOWNESS,
           env: { ...process.env, [MARK]: '1', FORCE_COLOR: '0' },
         });
         if (child.status !== 0) console.log(`${child.stdout}\n${child.stderr}`);
         expect(child.status).toBe(0);
       },
-      250_000 * SLOWNESS,
+      610_000 * SLOWNESS,
     );
     if (reason) console.log(`skipped ${file}: ${reason}`);
   });

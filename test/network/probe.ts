@@ -10,13 +10,13 @@ const run = promisify(execFile);
 /** Runs a program in a namespace, '' for the test's own; its output, or throws. */
 export async function inside(namespace: string, program: string, ...args: string[]): Promise<string> {
   const [file, ...rest] = namespace === '' ? [program, ...args] : ['nsenter', `--net=${namespace}`, '--', program, ...args];
-  const { stdout } = await run(file as string, rest, { encoding: 'utf8', timeout: 20_000 });
+  const { stdout } = await run(file as string, rest, { encoding: 'utf8', timeout: 90_000 });
   return stdout;
 }
 
 /** Seconds to wait for what is to stay unreachable; what is to answer has longer, on a busy machine. */
 export const BRIEFLY = 1;
-const PATIENTLY = 8;
+const PATIENTLY = 30;
 
 /** What a TCP server says at once, or the word `nothing` when it is not reached in time. */
 export async function reach(namespace: string, address: string, port: number, seconds = PATIENTLY): Promise<string> {
@@ -74,7 +74,7 @@ export async function kernelState(): Promise<string> {
 
 /** Waits for what the kernel does in the background. */
 export async function eventually(check: () => Promise<boolean>, what: string): Promise<void> {
-  for (let attempt = 0; attempt < 50; attempt++) {
+  for (const until = performance.now() + 60_000; performance.now() < until;) {
     if (await check()) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
