@@ -83,6 +83,11 @@ export interface NetworkDriver {
   readonly scope: 'local' | 'global';
   /** Also called at each daemon start for every kept network, with the same arguments: brings the kernel into the state that follows from them, leaving live endpoints alone. An unknown option in the driver's own name space is `invalid-parameter`. */
   createNetwork(networkId: string, config: CreateNetwork): Promise<void>;
+  /**
+   * At daemon start, in place of `createNetwork` for each of the kept networks: a driver has it that can make many at less cost than
+   * one after the other. Resolves to why which were not made; the others were.
+   */
+  createNetworks?(networks: ReadonlyMap<string, CreateNetwork>): Promise<ReadonlyMap<string, unknown>>;
   /** Takes away all that `createNetwork` made. */
   deleteNetwork(networkId: string): Promise<void>;
   /** Returns what the driver chose beyond what it was given (a MAC address). Called again at daemon start for each live endpoint with the same arguments, where it must recognise its own. */

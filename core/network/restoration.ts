@@ -1,10 +1,12 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../contracts/errors.js';
+import type { NetworkDriver } from '../contracts/network.js';
 import { make, unmake } from './making.js';
 import { serveNames } from './membership.js';
 import { driverConfig, namedEndpoint, type NetworkRoom } from './network-room.js';
-import type { EndpointRecord, NetworkRecord } from './network-store.js';
+import type { EndpointRecord } from './network-store.js';
+import type { Network } from './networks.js';
 import { meetRemoteDrivers } from './remote-drivers.js';
 import { defaultNetwork, hostNetworkRecord, noneNetworkRecord, sameWish } from './predefined.js';
 import { holdsNamespace, Sandbox, sandboxPath } from './sandbox.js';
@@ -83,30 +85,35 @@ async function ensurePredefined(room: NetworkRoom): Promise<void> {
   await make(room, kept ? { ...wanted, id: kept.network.id, created: kept.network.created } : wanted, driver);
 }
 
-/** Drivers beside each other, the networks of one in turn. */
+/** Drivers beside each other; the networks of one all at once where it can, else in turn. */
 async function bringBackAll(room: NetworkRoom): Promise<void> {
-  const byDriver = Map.groupBy(room.networks.values(), ({ network }) => network.driver);
-  await Promise.all(
-    [...byDriver.values()].map(async (records) => {
-      for (const record of records) await bringBack(room, record);
-    }),
-  );
+  const real = [...room.networks.values()].map(({ network }) => network).filter(({ configOnly }) => !configOnly);
+  for (const network of real) room.names.putNetwork(network);
+  const byDriver = Map.groupBy(real, ({ driver }) => driver);
+  await Promise.all([...byDriver].map(([driver, networks]) => bringBackOf(room, driver, networks)));
 }
 
-async function bringBack(room: NetworkRoom, { network }: NetworkRecord): Promise<void> {
-  if (network.configOnly) return;
+async function bringBackOf(room: NetworkRoom, driverName: string, networks: readonly Network[]): Promise<void> {
   // A driver in another process keeps its networks, and may be away: the start waits for nobody.
-  if (room.drivers.isRemote('network', network.driver)) {
-    room.names.putNetwork(network);
-    return;
-  }
-  try {
-    const { driver } = await room.drivers.get('network', network.driver);
-    room.names.putNetwork(network);
-    await driver.createNetwork(network.id, driverConfig(network));
-  } catch (error) {
+  if (room.drivers.isRemote('network', driverName)) return;
+  const failed = (network: Network, error: unknown): void => {
     if (network.name === 'bridge') throw error;
     room.log.error('a network could not be brought back', { network: network.name, error: messageOf(error) });
+  };
+  let driver: NetworkDriver;
+  try {
+    ({ driver } = await room.drivers.get('network', driverName));
+  } catch (error) {
+    for (const network of networks) failed(network, error);
+    return;
+  }
+  if (driver.createNetworks) {
+    const failures = await driver.createNetworks(new Map(networks.map((network) => [network.id, driverConfig(network)])));
+    for (const network of networks) if (failures.has(network.id)) failed(network, failures.get(network.id));
+    return;
+  }
+  for (const network of networks) {
+    await driver.createNetwork(network.id, driverConfig(network)).catch((error: unknown) => failed(network, error));
   }
 }
 

@@ -226,6 +226,48 @@ inOwnNamespace(import.meta.url, () => {
       expect(await reach(b.path, '10.213.200.2', 8000)).toMatch(/^outside /);
     });
 
+    it("open what is published to links that they trust, at the containers' own addresses", async () => {
+      const options = { 'com.docker.network.bridge.trusted_host_interfaces': 'wire0:vpn0' };
+      await engine.network('trusting', { options, ipam: { subnet: '10.213.6.0/24' } });
+      const server = await web('trusting', 'trusted', tcpPort(80, 18086), tcpPort(80, 18087));
+      stops.push(await serve(server.path, '0.0.0.0', 81, 'unpublished'));
+      expect(await reach(neighbour, server.address, 80)).toBe('trusted 10.213.200.2');
+      expect(await reach(neighbour, server.address, 81, BRIEFLY)).toBe('nothing');
+      expect(await reach((await engine.run('blue')).path, server.address, 80, BRIEFLY)).toBe('nothing');
+      await engine.service.publish('trusting', server.id, [tcpPort(81, 18086)]);
+      expect(await reach(neighbour, server.address, 81)).toBe('unpublished 10.213.200.2');
+      expect(await reach(neighbour, server.address, 80, BRIEFLY)).toBe('nothing');
+      await engine.stop(server.id);
+    });
+
+    it('leave the IPv4 gateway to somebody else where they are told', async () => {
+      const options = { 'com.docker.network.bridge.inhibit_ipv4': 'true', 'com.docker.network.bridge.name': 'gnett-in' };
+      await engine.network('inhibited', { options, ipam: { subnet: '10.213.7.0/24' } });
+      const router = join(engine.root, 'router');
+      await host.net.createNamespace(router);
+      await host.net.configure('', [
+        { op: 'add-veth', name: 'gnett-ro', up: true, master: 'gnett-in', peer: { name: 'eth0', namespace: router } },
+      ]);
+      await host.net.configure(router, [
+        { op: 'set-link', name: 'eth0', up: true },
+        { op: 'add-address', link: 'eth0', address: '10.213.7.1/24' },
+        { op: 'add-address', link: 'eth0', address: '10.213.207.1/24' },
+      ]);
+      stops.push(await serve(router, '10.213.207.1', 80, 'beyond'));
+      const container = await engine.run('inhibited');
+      expect(await reach(container.path, '10.213.207.1', 80)).toBe(`beyond ${container.address}`);
+      const addresses = async () => (await host.net.links('')).find(({ name }) => name === 'gnett-in')?.addresses;
+      expect(await addresses()).toEqual([]);
+      // What its owner gives the bridge stays.
+      await host.net.configure('', [{ op: 'add-address', link: 'gnett-in', address: '10.213.7.9/24' }]);
+      await engine.restart();
+      expect(await addresses()).toEqual(['10.213.7.9/24']);
+      await engine.stop(container.id);
+      await engine.service.remove('inhibited');
+      await host.net.configure('', [{ op: 'delete-link', name: 'gnett-ro' }]);
+      await host.net.removeNamespace(router);
+    });
+
     it('do not let a container reach the host loopback', async () => {
       stops.push(await serve('', '127.0.0.1', 18300, 'secret'));
       const red = await engine.run('red');

@@ -18,6 +18,8 @@ export interface BridgePlan {
 }
 
 const IPV6 = '/proc/sys/net/ipv6';
+const STOP_MS = 2_000;
+const AT_ONCE = 50;
 
 /** The bridges in the kernel, each known by the alias that is written on it. */
 export class BridgeLinks {
@@ -25,7 +27,7 @@ export class BridgeLinks {
    * The links as they were when the daemon started, until {@link sweep}: it meets its networks one after the other, and a listing for
    * each would grow with the square of their number.
    */
-  private atStart: Promise<Link[]> | undefined;
+  private atStart: Promise<PresentLinks> | undefined;
   private started = false;
 
   constructor(
@@ -35,33 +37,67 @@ export class BridgeLinks {
 
   /** Makes the bridge, or brings the one that is there into line; returns whether it was made just now. */
   async make(networkId: string, plan: BridgePlan): Promise<boolean> {
-    const { net } = this.env.host;
+    const { bridge } = plan;
+    const { isNew, steps } = this.stepsFor(networkId, plan, await this.present());
+    steps.push(...this.forwardingSteps([plan]));
+    try {
+      if (steps.length > 0) await this.env.host.net.configure('', steps);
+    } catch (error) {
+      if (isNew && (error as NodeJS.ErrnoException).code !== 'EEXIST')
+        await this.env.host.net.configure('', [{ op: 'delete-link', name: bridge }]);
+      throw new EngineError('system', `cannot make bridge ${bridge}: ${messageOf(error)}`, { cause: error });
+    }
+    return isNew;
+  }
+
+  /** The same for many at once, when the daemon starts; resolves to why which were not made. */
+  async makeAll(plans: ReadonlyMap<string, BridgePlan>): Promise<Map<string, unknown>> {
+    const failures = new Map<string, unknown>();
+    const links = await this.present();
+    const good: string[] = [];
+    const steps: NetStep[] = [];
+    for (const [id, plan] of plans) {
+      try {
+        steps.push(...this.stepsFor(id, plan, links).steps);
+        good.push(id);
+      } catch (error) {
+        failures.set(id, error);
+      }
+    }
+    steps.push(...this.forwardingSteps(good.flatMap((id) => plans.get(id) ?? [])));
+    try {
+      if (steps.length > 0) await this.env.host.net.configure('', steps);
+    } catch (error) {
+      this.env.log.warn('making the bridges at once failed; each is made by itself', { error: messageOf(error) });
+      this.atStart = undefined;
+      for (const id of good) {
+        const plan = plans.get(id);
+        if (plan) await this.make(id, plan).catch((reason: unknown) => failures.set(id, reason));
+      }
+    }
+    return failures;
+  }
+
+  /** What brings the kernel from `present`, which is changed to what follows, to the plan. */
+  private stepsFor(networkId: string, plan: BridgePlan, present: PresentLinks): { isNew: boolean; steps: NetStep[] } {
     const { bridge } = plan;
     if (plan.firewall.ip6 && !existsSync(IPV6)) throw unavailable('this kernel has no IPv6');
     const alias = this.names.alias(networkId);
-    const links = await this.present();
-    const link = links.find(({ name }) => name === bridge);
+    const link = present.named(bridge);
     if (link && (link.kind !== 'bridge' || link.alias !== alias))
       throw conflict(`link ${bridge} exists and does not belong to this network`);
-    const stale = links.filter((other) => other.alias === alias && other.name !== bridge).map(({ name }) => name);
-    const steps: NetStep[] = stale.map((name): NetStep => ({ op: 'delete-link', name }));
+    const stale = present.withAlias(alias).filter(({ name }) => name !== bridge);
+    const steps: NetStep[] = stale.map(({ name }): NetStep => ({ op: 'delete-link', name }));
     if (!link) steps.push({ op: 'add-bridge', name: bridge, alias, mac: this.names.bridgeMac(networkId) });
     if (!link || !isAsPlanned(link, plan)) steps.push(...bridgeSteps(plan, link));
-    steps.push(...this.forwardingSteps(plan));
-    try {
-      if (steps.length > 0) await net.configure('', steps);
-    } catch (error) {
-      if (!link && (error as NodeJS.ErrnoException).code !== 'EEXIST') await net.configure('', [{ op: 'delete-link', name: bridge }]);
-      throw new EngineError('system', `cannot make bridge ${bridge}: ${messageOf(error)}`, { cause: error });
-    }
     // What a second call finds, with the same plan, before the listing is made anew.
-    if (!this.started) remember(links, { link, plan, alias });
-    return !link;
+    present.remember(plannedLink(plan, alias, link));
+    return { isNew: !link, steps };
   }
 
-  private async present(): Promise<Link[]> {
-    if (this.started) return this.env.host.net.links('');
-    return (this.atStart ??= this.env.host.net.links(''));
+  private async present(): Promise<PresentLinks> {
+    const list = async (): Promise<PresentLinks> => new PresentLinks(await this.env.host.net.links(''));
+    return this.started ? list() : (this.atStart ??= list());
   }
 
   /** By what is written on it: the network may be one of a former run, under a name of the user's. */
@@ -71,9 +107,16 @@ export class BridgeLinks {
     await this.delete((link) => link.alias === alias);
   }
 
-  /** Those of these names that are ours. */
+  /**
+   * Takes away those of these names that are ours, as many as {@link STOP_MS} allow: the kernel takes 20 ms for each, and whoever
+   * stops a daemon with hundreds of networks does not wait for that. The next daemon knows the rest by their alias.
+   */
   async removeBridges(names: readonly string[]): Promise<void> {
-    await this.delete(({ name, alias }) => names.includes(name) && this.names.idOf(alias) !== undefined);
+    const until = performance.now() + STOP_MS;
+    for (let at = 0; at < names.length && performance.now() < until; at += AT_ONCE) {
+      const some = new Set(names.slice(at, at + AT_ONCE));
+      await this.delete(({ name, alias }) => some.has(name) && this.names.idOf(alias) !== undefined);
+    }
   }
 
   /** Takes away every link of this daemon whose network or endpoint is not known. */
@@ -90,17 +133,18 @@ export class BridgeLinks {
 
   private async delete(which: (link: Link) => boolean): Promise<void> {
     const { net } = this.env.host;
-    const steps = (await net.links('')).filter(which).map(({ name }): NetStep => ({ op: 'delete-link', name }));
-    if (steps.length > 0) await net.configure('', steps);
+    const names = (await net.links('')).filter(which).map(({ name }) => name);
+    if (names.length > 0) await net.configure('', [{ op: 'delete-links', names }]);
   }
 
   /** The host's switches that let packets through, where they are off. They stay on. */
-  private forwardingSteps({ internal, gatewayV6, gateways }: BridgePlan): NetStep[] {
-    if (internal || this.env.options['ip-forward'] === 'false') return [];
+  private forwardingSteps(plans: readonly BridgePlan[]): NetStep[] {
+    if (this.env.options['ip-forward'] === 'false') return [];
+    const outward = plans.filter(({ internal }) => !internal);
     const steps: NetStep[] = [];
-    if (gateways.some((address) => !isIPv6(withoutPrefix(address))) && read('ipv4/ip_forward') === '0')
+    if (outward.some(({ gateways }) => gateways.some((address) => !isIPv6(withoutPrefix(address)))) && read('ipv4/ip_forward') === '0')
       steps.push({ op: 'sysctl', key: 'ipv4/ip_forward', value: '1' });
-    if (gatewayV6 !== undefined && read('ipv6/conf/all/forwarding') === '0') {
+    if (outward.some(({ gatewayV6 }) => gatewayV6 !== undefined) && read('ipv6/conf/all/forwarding') === '0') {
       // A host that forwards listens to routers no more and would lose its own way out, unless its links are told to go on.
       for (const name of readdirSync(`${IPV6}/conf`))
         if (name !== 'all' && read(`ipv6/conf/${name}/accept_ra`) === '1')
@@ -111,31 +155,58 @@ export class BridgeLinks {
   }
 }
 
-/** Whether nothing has to be done: the bridge was there before and is up with its addresses. */
-const isAsPlanned = (link: Link, { gateways, options }: BridgePlan): boolean =>
-  link.up &&
-  (options.mtu === 0 || link.mtu === options.mtu) &&
-  gateways.every((address) => link.addresses.includes(address)) &&
-  link.addresses.every((address) => gateways.includes(address) || address.startsWith('fe80:'));
+/** The host's links, found by their names and by what is written on them. */
+class PresentLinks {
+  private readonly byName = new Map<string, Link>();
+  private readonly byAlias = new Map<string, Link[]>();
 
-function remember(links: Link[], { link, plan, alias }: { link: Link | undefined; plan: BridgePlan; alias: string }): void {
-  const made: Link = {
-    index: 0,
-    mac: '',
-    mtu: plan.options.mtu,
-    master: 0,
-    ...link,
-    name: plan.bridge,
-    kind: 'bridge',
-    alias,
-    up: true,
-    addresses: plan.gateways,
-  };
-  if (link) links.splice(links.indexOf(link), 1, made);
-  else links.push(made);
+  constructor(links: readonly Link[]) {
+    for (const link of links) this.remember(link);
+  }
+
+  named(name: string): Link | undefined {
+    return this.byName.get(name);
+  }
+
+  withAlias(alias: string): readonly Link[] {
+    return this.byAlias.get(alias) ?? [];
+  }
+
+  remember(link: Link): void {
+    this.byName.set(link.name, link);
+    if (link.alias !== '') this.byAlias.set(link.alias, [...this.withAlias(link.alias).filter(({ name }) => name !== link.name), link]);
+  }
 }
 
-function bridgeSteps({ bridge, gateways, options, internal, firewall }: BridgePlan, link: Link | undefined): NetStep[] {
+/** Whether nothing has to be done: the bridge was there before and is up with its addresses. */
+const isAsPlanned = (link: Link, plan: BridgePlan): boolean =>
+  link.up &&
+  (plan.options.mtu === 0 || link.mtu === plan.options.mtu) &&
+  plan.gateways.every((address) => link.addresses.includes(address)) &&
+  strangeAddresses(link, plan).length === 0;
+
+/** Those that the bridge must not have. With `inhibit_ipv4` its IPv4 addresses are its owner's business. */
+const strangeAddresses = ({ addresses }: Link, { gateways, options }: BridgePlan): readonly string[] =>
+  addresses.filter(
+    (address) => !gateways.includes(address) && !address.startsWith('fe80:') && !(options.inhibitIpv4 && !isIPv6(withoutPrefix(address))),
+  );
+
+/** The link as it is once the plan is carried out. */
+const plannedLink = (plan: BridgePlan, alias: string, link: Link | undefined): Link => ({
+  index: 0,
+  mac: '',
+  mtu: plan.options.mtu,
+  master: 0,
+  ...link,
+  name: plan.bridge,
+  kind: 'bridge',
+  alias,
+  up: true,
+  addresses: plan.gateways,
+});
+
+function bridgeSteps(plan: BridgePlan, link: Link | undefined): NetStep[] {
+  const { bridge, gateways, options, internal, firewall } = plan;
   const steps: NetStep[] = [];
   const sysctl = (key: string, value: string): number => steps.push({ op: 'sysctl', key, value });
   // Before it is up: no listening to routers, and no link-local address where there is no IPv6. Nobody waits for a probe
@@ -148,8 +219,7 @@ function bridgeSteps({ bridge, gateways, options, internal, firewall }: BridgePl
   }
   // For connections of this host to 127.0.0.1 that the firewall turns to a container.
   if (!internal) sysctl(`ipv4/conf/${bridge}/route_localnet`, '1');
-  for (const address of link?.addresses ?? [])
-    if (!address.startsWith('fe80:') && !gateways.includes(address)) steps.push({ op: 'delete-address', link: bridge, address });
+  for (const address of link ? strangeAddresses(link, plan) : []) steps.push({ op: 'delete-address', link: bridge, address });
   steps.push({ op: 'set-link', name: bridge, up: true, ...(options.mtu > 0 && { mtu: options.mtu }) });
   for (const address of gateways) steps.push({ op: 'add-address', link: bridge, address });
   return steps;

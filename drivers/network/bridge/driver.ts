@@ -81,6 +81,26 @@ export class BridgeDriver implements NetworkDriver {
     }
   }
 
+  /** Before {@link settle}, so that no table is changed for it. */
+  async createNetworks(configs: ReadonlyMap<string, CreateNetwork>): Promise<ReadonlyMap<string, unknown>> {
+    const failures = new Map<string, unknown>();
+    const planned = new Map<string, BridgeNetwork>();
+    for (const [id, config] of configs) {
+      try {
+        const network = this.plan(id, config, this.networks.get(id)?.endpoints ?? new Map<string, Endpoint>());
+        this.networks.set(id, network);
+        planned.set(id, network);
+      } catch (error) {
+        failures.set(id, error);
+      }
+    }
+    for (const [id, error] of await this.links.makeAll(planned)) {
+      this.networks.delete(id);
+      failures.set(id, error);
+    }
+    return failures;
+  }
+
   async deleteNetwork(networkId: string): Promise<void> {
     const network = this.networks.get(networkId);
     await this.links.remove(networkId);
@@ -161,7 +181,7 @@ export class BridgeDriver implements NetworkDriver {
         tolerant: !this.settled,
       });
       endpoint.reservation = reservation;
-      await this.change(portChange(endpoint, before, reservation));
+      await this.change(portChange(network, endpoint, before, reservation));
     } catch (error) {
       reservation?.release();
       endpoint.reservation = undefined;
@@ -173,15 +193,16 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   async unpublish(networkId: string, endpointId: string): Promise<void> {
-    const endpoint = this.networks.get(networkId)?.endpoints.get(endpointId);
+    const network = this.networks.get(networkId);
+    const endpoint = network?.endpoints.get(endpointId);
     const reservation = endpoint?.reservation;
-    if (!endpoint || !reservation) return;
+    if (!network || !endpoint || !reservation) return;
     endpoint.reservation = undefined;
     // A transaction that takes elements away makes the kernel wait some 10 ms; nobody's answer should. Changes keep their
     // order, so whoever publishes the same port next is not hurt.
     reservation.release();
     this.inBackground('taking away published ports', async () => {
-      await this.change(portChange(endpoint, reservation, undefined));
+      await this.change(portChange(network, endpoint, reservation, undefined));
       if (!reservation.ports.some(({ protocol }) => protocol === 'udp')) return;
       for (const replySource of [endpoint.address, endpoint.addressV6])
         if (replySource) await this.env.host.net.flushFlows({ v6: isIPv6(replySource), protocol: 'udp', replySource });
@@ -232,14 +253,26 @@ export class BridgeDriver implements NetworkDriver {
     for (const [otherId, other] of this.networks)
       if (otherId !== networkId && other.bridge === bridge) throw conflict(`bridge ${bridge} belongs to network ${otherId}`);
     const part = (data: IpamData | undefined, mode: GatewayMode, sourceAddress: string): FirewallNetwork | undefined =>
-      data && { bridge, subnet: data.pool, internal, icc: options.icc, masquerade: options.masquerade, sourceAddress, mode };
+      data && {
+        bridge,
+        subnet: data.pool,
+        internal,
+        icc: options.icc,
+        masquerade: options.masquerade,
+        sourceAddress,
+        mode,
+        trusted: options.trustedInterfaces,
+      };
     const ip = part(v4, options.gatewayMode, options.sourceAddress);
     const ip6 = part(v6, options.gatewayModeV6, options.sourceAddressV6);
     return {
       bridge,
       options,
       firewall: { ...(ip && { ip }), ...(ip6 && { ip6 }) },
-      gateways: [...(v4 ? ownAddress(v4, options.gatewayMode) : []), ...(v6 ? ownAddress(v6, options.gatewayModeV6) : [])],
+      gateways: [
+        ...(v4 && !options.inhibitIpv4 ? ownAddress(v4, options.gatewayMode) : []),
+        ...(v6 ? ownAddress(v6, options.gatewayModeV6) : []),
+      ],
       gateway: internal || !v4?.gateway ? undefined : withoutPrefix(v4.gateway),
       gatewayV6: internal || !v6?.gateway ? undefined : withoutPrefix(v6.gateway),
       internal,
@@ -263,7 +296,7 @@ export class BridgeDriver implements NetworkDriver {
         error: messageOf(error),
         because: messageOf(cause),
       });
-      await this.change(portChange(endpoint, before, undefined));
+      await this.change(portChange(network, endpoint, before, undefined));
     }
   }
 
@@ -301,8 +334,10 @@ export class BridgeDriver implements NetworkDriver {
   private table(family: NftFamily): NftTable | undefined {
     const networks = [...this.networks.values()].filter(({ firewall }) => firewall[family]);
     if (networks.length === 0) return undefined;
-    const ports = networks.flatMap(({ endpoints }) =>
-      [...endpoints.values()].flatMap((endpoint) => (endpoint.reservation ? [portsIn(family, endpoint, endpoint.reservation)] : [])),
+    const ports = networks.flatMap((network) =>
+      [...network.endpoints.values()].flatMap((endpoint) =>
+        endpoint.reservation ? [portsIn(family, network, endpoint, endpoint.reservation)] : [],
+      ),
     );
     return firewallTable(
       family,
@@ -332,8 +367,14 @@ const ownAddress = ({ gateway }: IpamData, mode: GatewayMode): string[] => (gate
 
 const reachOf = (address: string, mode: GatewayMode): Reach => (address === '' ? false : mode === 'routed' ? 'routed' : 'translated');
 
-const portsIn = (family: NftFamily, { address, addressV6 }: Endpoint, { ports }: PortReservation): FirewallPorts => ({
+const portsIn = (
+  family: NftFamily,
+  { options }: BridgeNetwork,
+  { address, addressV6 }: Endpoint,
+  { ports }: PortReservation,
+): FirewallPorts => ({
   address: family === 'ip6' ? addressV6 : address,
+  direct: options.trustedInterfaces.length > 0,
   ports: ports.filter(({ hostIp }) => isIPv6(hostIp) === (family === 'ip6')),
 });
 
@@ -343,10 +384,15 @@ const networkChange = (before: BridgeNetwork | undefined, after: BridgeNetwork |
     return [old && networkElements(old), own && networkElements(own)];
   });
 
-const portChange = (endpoint: Endpoint, before: PortReservation | undefined, after: PortReservation | undefined): Change =>
+const portChange = (
+  network: BridgeNetwork,
+  endpoint: Endpoint,
+  before: PortReservation | undefined,
+  after: PortReservation | undefined,
+): Change =>
   changeOf((family) => [
-    before && portElements(portsIn(family, endpoint, before)),
-    after && portElements(portsIn(family, endpoint, after)),
+    before && portElements(portsIn(family, network, endpoint, before)),
+    after && portElements(portsIn(family, network, endpoint, after)),
   ]);
 
 /** A family without elements is left out, so that it needs no table. */

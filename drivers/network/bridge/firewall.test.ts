@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { type FirewallNetwork, firewallTable, listingOf, networkElements, portElements, sameListing, setsOf } from './firewall.js';
 
-const plain = { sourceAddress: '', mode: 'nat' } as const;
+const plain = { sourceAddress: '', mode: 'nat', trusted: [] } as const;
 const red: FirewallNetwork = { bridge: 'br-red', subnet: '10.213.1.0/24', internal: false, icc: true, masquerade: true, ...plain };
 const closed: FirewallNetwork = { bridge: 'br-closed', subnet: '10.213.2.0/24', internal: true, icc: true, masquerade: true, ...plain };
 const quiet: FirewallNetwork = { bridge: 'br-quiet', subnet: '10.213.3.0/24', internal: false, icc: false, masquerade: false, ...plain };
 const web = {
   address: '10.213.1.2',
+  direct: false,
   ports: [
     { protocol: 'tcp', containerPort: 80, hostIp: '0.0.0.0', hostPort: 8080 },
     { protocol: 'udp', containerPort: 53, hostIp: '127.0.0.1', hostPort: 5353 },
@@ -38,6 +39,14 @@ describe('the firewall of bridge networks', () => {
     });
   });
 
+  it('opens what is published to links that a network trusts, and to no other', () => {
+    const trusting = { ...red, trusted: ['eth1'] };
+    expect(listingOf(firewallTable('ip', 't', [trusting, quiet], [{ ...web, direct: true }])).sets).toMatchObject({
+      trusted: ['eth1 . br-red'],
+      'direct-ports': ['10.213.1.2 . tcp . 80', '10.213.1.2 . udp . 53'],
+    });
+  });
+
   it('changes by exactly the elements that the whole table has of a network or an endpoint', () => {
     const total = setsOf('ip', networkElements(quiet)).length + setsOf('ip', portElements(web)).length;
     expect(total).toBe(5);
@@ -66,7 +75,7 @@ describe('the firewall of bridge networks', () => {
     const routed: FirewallNetwork = { ...red, subnet: 'fd00:1::/64', mode: 'routed' };
     const open: FirewallNetwork = { ...red, bridge: 'br-open', subnet: 'fd00:2::/64', mode: 'nat-unprotected' };
     const port = { protocol: 'tcp', containerPort: 80, hostIp: '::', hostPort: 0 } as const;
-    const { sets } = listingOf(firewallTable('ip6', 't', [routed, open], [{ address: 'fd00:1::2', ports: [port] }]));
+    const { sets } = listingOf(firewallTable('ip6', 't', [routed, open], [{ address: 'fd00:1::2', direct: false, ports: [port] }]));
     expect(sets).toMatchObject({
       routed: ['br-red'],
       'routed-ports': ['fd00:1::2 . tcp . 80'],

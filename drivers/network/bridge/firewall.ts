@@ -14,12 +14,16 @@ export interface FirewallNetwork {
   /** Under this address of the host; '' for that of the link by which they leave. */
   readonly sourceAddress: string;
   readonly mode: GatewayMode;
+  /** Links from which published ports are reached at the containers' own addresses. */
+  readonly trusted: readonly string[];
 }
 
 /** Ports of one endpoint in one family. */
 export interface FirewallPorts {
   /** Without prefix length. */
   readonly address: string;
+  /** They are reached there too, from links that the network trusts. */
+  readonly direct: boolean;
   readonly ports: readonly PublishedPort[];
 }
 
@@ -33,6 +37,8 @@ type SetName =
   | 'open'
   | 'routed'
   | 'routed-ports'
+  | 'trusted'
+  | 'direct-ports'
   | 'published'
   | 'published-any';
 export type Elements = Partial<Record<SetName, readonly NftElement[]>>;
@@ -71,6 +77,10 @@ function setTypes(family: NftFamily): Record<SetName, Omit<NftSet, 'elements'>> 
     routed: { name: 'routed', key: ['ifname'] },
     /** The ports of containers on those. */
     'routed-ports': { name: 'routed-ports', key: [address, 'protocol', 'port'] },
+    /** A link of the host paired with a bridge that trusts it. */
+    trusted: { name: 'trusted', key: ['ifname', 'ifname'] },
+    /** The published ports of containers on such bridges, as the containers have them. */
+    'direct-ports': { name: 'direct-ports', key: [address, 'protocol', 'port'] },
     /** Ports published on one address of the host. */
     published: { name: 'published', key: [address, 'protocol', 'port'], data: [address, 'port'] },
     /** Ports published on all of them. */
@@ -82,7 +92,7 @@ const types: Record<NftFamily, Record<SetName, Omit<NftSet, 'elements'>>> = { ip
 const setNames = Object.keys(types.ip) as SetName[];
 
 export function networkElements(network: FirewallNetwork): Elements {
-  const { bridge, subnet, internal, icc, mode } = network;
+  const { bridge, subnet, internal, icc, mode, trusted } = network;
   const own: NftElement[] = [{ key: [bridge] }];
   const outside = !internal && mode !== 'routed' && network.masquerade;
   return {
@@ -94,11 +104,12 @@ export function networkElements(network: FirewallNetwork): Elements {
       (network.sourceAddress ? { sources: [{ key: [bridge], data: [network.sourceAddress] }] } : { masquerade: [{ key: [subnet] }] })),
     ...(!internal && mode === 'nat-unprotected' && { open: own }),
     ...(!internal && mode === 'routed' && { routed: own }),
+    ...(!internal && trusted.length > 0 && { trusted: trusted.map((link) => ({ key: [link, bridge] })) }),
   };
 }
 
 /** A port without a host's port is one of a routed network: it is reached at the container's address. */
-export function portElements({ address, ports }: FirewallPorts): Elements {
+export function portElements({ address, ports, direct }: FirewallPorts): Elements {
   const published: NftElement[] = [];
   const anywhere: NftElement[] = [];
   const routed: NftElement[] = [];
@@ -108,7 +119,13 @@ export function portElements({ address, ports }: FirewallPorts): Elements {
     else if (isEverywhere(port.hostIp)) anywhere.push({ key: [port.protocol, port.hostPort], data });
     else published.push({ key: [port.hostIp, port.protocol, port.hostPort], data });
   }
-  return { published, 'published-any': anywhere, 'routed-ports': routed };
+  return { published, 'published-any': anywhere, 'routed-ports': routed, ...(direct && { 'direct-ports': directPorts(address, ports) }) };
+}
+
+/** A port that is published twice is one. */
+function directPorts(address: string, ports: readonly PublishedPort[]): NftElement[] {
+  const distinct = new Map(ports.map(({ protocol, containerPort }) => [`${protocol} ${containerPort}`, { protocol, containerPort }]));
+  return [...distinct.values()].map(({ protocol, containerPort }) => ({ key: [address, protocol, containerPort] }));
 }
 
 export const isEverywhere = (hostIp: string): boolean => hostIp === terms.ip.everywhere || hostIp === terms.ip6.everywhere;
@@ -254,6 +271,12 @@ const filterRules = (icmp: number): readonly NftRule[] => [
     'ICMP to routed networks',
     { type: 'in', fields: ['oifname'], set: 'routed' },
     { type: 'match', field: 'protocol', value: icmp },
+    accept,
+  ),
+  rule(
+    'published ports from trusted links',
+    { type: 'in', fields: ['iifname', 'oifname'], set: 'trusted' },
+    { type: 'in', fields: ['daddr', 'protocol', 'dport'], set: 'direct-ports' },
     accept,
   ),
   rule('into an unprotected network', { type: 'in', fields: ['oifname'], set: 'open' }, accept),

@@ -7,6 +7,8 @@ describe('options of a bridge network', () => {
       bridgeName: '',
       icc: true,
       masquerade: true,
+      inhibitIpv4: false,
+      trustedInterfaces: [],
       hostBinding: '',
       mtu: 0,
       interfacePrefix: 'eth',
@@ -27,6 +29,8 @@ describe('options of a bridge network', () => {
         'com.docker.network.driver.mtu': '1400',
         'com.docker.network.container_iface_prefix': 'net',
         'com.docker.network.bridge.default_bridge': 'true',
+        'com.docker.network.bridge.inhibit_ipv4': '1',
+        'com.docker.network.bridge.trusted_host_interfaces': 'eth0:vpn.1:eth0',
         'com.docker.something.new': 'x',
       }),
     ).toMatchObject({
@@ -36,6 +40,8 @@ describe('options of a bridge network', () => {
       hostBinding: '127.0.0.1',
       mtu: 1400,
       interfacePrefix: 'net',
+      inhibitIpv4: true,
+      trustedInterfaces: ['eth0', 'vpn.1'],
     });
   });
 
@@ -49,7 +55,8 @@ describe('options of a bridge network', () => {
     [{ 'com.docker.network.driver.mtu': '-1' }, 'invalid-parameter'],
     [{ 'com.docker.network.container_iface_prefix': 'eth0/..' }, 'invalid-parameter'],
     [{ 'com.docker.network.bridge.gateway_mode_ipv4': 'router' }, 'invalid-parameter'],
-    [{ 'com.docker.network.bridge.inhibit_ipv4': 'true' }, 'not-implemented'],
+    [{ 'com.docker.network.bridge.inhibit_ipv4': 'yes' }, 'invalid-parameter'],
+    [{ 'com.docker.network.bridge.trusted_host_interfaces': 'eth0:../..' }, 'invalid-parameter'],
     [{ 'com.docker.network.host_ipv6': '10.0.0.1' }, 'invalid-parameter'],
   ])('%j are refused', (options, kind) => {
     expect(() => parseOptions(options)).toThrow(expect.objectContaining({ kind }));

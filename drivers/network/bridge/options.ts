@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import { invalid, notImplemented } from '@gantry/core/contracts/errors.js';
+import { invalid } from '@gantry/core/contracts/errors.js';
 
 /**
  * How a network is reached in one family. `nat`: outside under the host's address, from outside at published ports.
@@ -16,6 +16,10 @@ export interface BridgeOptions {
   readonly bridgeName: string;
   readonly icc: boolean;
   readonly masquerade: boolean;
+  /** The bridge gets no IPv4 address: the gateway that containers are told of is somebody else on it. */
+  readonly inhibitIpv4: boolean;
+  /** Links of the host from which published ports are reached at the containers' own addresses too. */
+  readonly trustedInterfaces: readonly string[];
   /** Where ports are published when the user gives no address; '' for everywhere. */
   readonly hostBinding: string;
   /** 0 for the kernel's default. */
@@ -39,6 +43,8 @@ export function parseOptions(options: Readonly<Record<string, string>>): BridgeO
     bridgeName: '',
     icc: true,
     masquerade: true,
+    inhibitIpv4: false,
+    trustedInterfaces: [] as readonly string[],
     hostBinding: '',
     mtu: 0,
     gatewayMode: 'nat' as GatewayMode,
@@ -79,7 +85,10 @@ export function parseOptions(options: Readonly<Record<string, string>>): BridgeO
         parsed.gatewayModeV6 = parseMode(key, value);
         break;
       case `${BRIDGE}inhibit_ipv4`:
-        if (parseFlag(key, value)) throw notImplemented(`option ${key}`);
+        parsed.inhibitIpv4 = parseFlag(key, value);
+        break;
+      case `${BRIDGE}trusted_host_interfaces`:
+        parsed.trustedInterfaces = parseLinks(key, value);
         break;
       case 'com.docker.network.host_ipv4':
         if (value !== '' && !isIPv4(value)) throw invalid(`invalid address in ${key}: ${JSON.stringify(value.slice(0, 64))}`);
@@ -101,6 +110,14 @@ function parseMode(key: string, value: string): GatewayMode {
   if (value === '') return 'nat';
   if (!gatewayModes.includes(value)) throw invalid(`unknown gateway mode ${JSON.stringify(value.slice(0, 64))} in ${key}`);
   return value as GatewayMode;
+}
+
+/** Names of links between colons. */
+function parseLinks(key: string, value: string): string[] {
+  const names = value.split(':').filter((name) => name !== '');
+  for (const name of names)
+    if (!LINK_NAME.test(name)) throw invalid(`invalid interface name in ${key}: ${JSON.stringify(name.slice(0, 64))}`);
+  return [...new Set(names)];
 }
 
 /** The spellings that Go's strconv.ParseBool takes, since clients write them. */
