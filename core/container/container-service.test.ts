@@ -371,7 +371,7 @@ describe('containers', () => {
   it('a removal that fails can be repeated', async () => {
     const id = await fixture.create();
     const remove = vi.spyOn(fixture.room.layers, 'removeWritable').mockRejectedValueOnce(new Error('disk says no'));
-    const options = { force: false, volumes: false, link: false };
+    const options = { force: false, volumes: false };
     await expect(fixture.containers.remove(id, options)).rejects.toThrow('disk says no');
     expect(fixture.state(id)).toMatchObject({ status: 'dead', error: 'disk says no' });
     await fixture.containers.remove(id, options);
@@ -397,7 +397,7 @@ describe('containers', () => {
     expect(await refused(fixture.containers.top('web', ''))).toBe(`conflict: container ${id} is not running`);
     await fixture.containers.start(id);
     expect(await refused(fixture.containers.start(id))).toMatch(/^not-modified/);
-    expect(await refused(fixture.containers.remove('web', { force: false, volumes: false, link: false }))).toBe(
+    expect(await refused(fixture.containers.remove('web', { force: false, volumes: false }))).toBe(
       'conflict: cannot remove container "/web": container is running: stop the container before removing or force remove',
     );
   });

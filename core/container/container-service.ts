@@ -30,6 +30,7 @@ import type {
 } from './containers.js';
 import { createContainer } from './create.js';
 import { isRunning, pruneMatcher } from './list-filters.js';
+import { removeLink } from './links.js';
 import { listContainers } from './list.js';
 import { readLogRuns, readLogs } from './logs.js';
 import { migrateContainer } from './migrate.js';
@@ -60,7 +61,7 @@ export class ContainerService implements Containers {
   constructor(@inject(Tokens.ContainerRoom) private readonly room: ContainerRoom) {
     this.supervision = new Supervision(room, {
       restart: (id) => this.restartAutomatically(id),
-      autoRemove: (id) => removeContainer(room, this.supervision, id, { force: false, volumes: true, link: false }),
+      autoRemove: (id) => removeContainer(room, this.supervision, id, { force: false, volumes: true }),
     });
     this.restoration = new Restoration(room, this.supervision);
   }
@@ -122,7 +123,7 @@ export class ContainerService implements Containers {
       const refused = isKind(error, 'not-modified') || (isKind(error, 'conflict') && failed?.state.error === '');
       // A container that shall remove itself does so also when it never got to run.
       if (failed?.hostConfig.autoRemove && !refused && !isRunning(failed.state.status)) {
-        await removeContainer(this.room, this.supervision, id, { force: false, volumes: true, link: false }).catch(() => undefined);
+        await removeContainer(this.room, this.supervision, id, { force: false, volumes: true }).catch(() => undefined);
       }
       throw error;
     });
@@ -219,10 +220,15 @@ export class ContainerService implements Containers {
     return this.locked(id, (container) => updateContainer(this.room, this.supervision, container, change));
   }
 
-  async remove(name: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void> {
+  async remove(name: string, options: { force: boolean; volumes: boolean }): Promise<void> {
     const { id, state } = this.room.store.get(name);
     if (state.status === 'removing' && this.room.locks.busy(id)) throw conflict(`removal of container ${name} is already in progress`);
     await removeContainer(this.room, this.supervision, id, options);
+  }
+
+  async removeLink(name: string, alias: string): Promise<void> {
+    const { id } = this.room.store.get(name);
+    await this.locked(id, (container) => removeLink(this.room, container, alias));
   }
 
   async prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }> {
@@ -232,7 +238,7 @@ export class ContainerService implements Containers {
     for (const { id } of this.room.store.list().filter(matches)) {
       const size = await this.room.layers.writableUsage(id).catch(() => 0);
       try {
-        await removeContainer(this.room, this.supervision, id, { force: false, volumes: false, link: false });
+        await removeContainer(this.room, this.supervision, id, { force: false, volumes: false });
       } catch (error) {
         // It was started in between, or somebody else removes it.
         if (isKind(error, 'conflict') || isKind(error, 'not-found')) continue;

@@ -141,7 +141,9 @@ export interface Containers {
   addMount(name: string, mount: MountRequest): Promise<void>;
   /** One mount less, at once for a running container: open files in it stay open. */
   removeMount(name: string, target: string): Promise<void>;
-  remove(name: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void>;
+  remove(name: string, options: { force: boolean; volumes: boolean }): Promise<void>;
+  /** Takes away the legacy link that the container knows as `alias`; also while it runs. */
+  removeLink(name: string, alias: string): Promise<void>;
   prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
   /** Armed when the promise of this call resolves; `result` comes when it happens. */
   wait(name: string, condition: WaitCondition, signal: AbortSignal): Promise<{ result: Promise<WaitResult> }>;

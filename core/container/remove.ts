@@ -1,4 +1,4 @@
-import { conflict, isKind, messageOf, notImplemented } from '../contracts/errors.js';
+import { conflict, isKind, messageOf } from '../contracts/errors.js';
 import { failpoint } from '../state/failpoint.js';
 import type { Container } from './container.js';
 import { removeImages } from './image-mounts.js';
@@ -14,9 +14,8 @@ export async function removeContainer(
   room: ContainerRoom,
   supervision: Supervision,
   id: string,
-  options: { readonly force: boolean; readonly volumes: boolean; readonly link: boolean },
+  options: { readonly force: boolean; readonly volumes: boolean },
 ): Promise<void> {
-  if (options.link) throw notImplemented('removing a link');
   if (options.force) await forceStop(room, supervision, id);
   await room.locks.run(id, async () => {
     const container = room.store.byFullId(id);

@@ -296,6 +296,19 @@ export class NetworkService implements Networks {
     });
   }
 
+  async dropLinks(containerId: string, name: string, links: readonly string[]): Promise<void> {
+    await this.locks.run(`container ${containerId}`, async () => {
+      const sandbox = this.room.sandboxes.get(containerId);
+      const endpoint = sandbox?.endpointIn(this.room.lookUp(name).network.id);
+      if (!sandbox || !endpoint) return;
+      const kept = { ...endpoint, state: { ...endpoint.state, links: endpoint.state.links.filter((link) => !links.includes(link)) } };
+      this.room.store.saveEndpoint(kept, undefined);
+      sandbox.replace(kept);
+      if (this.room.names.serves(sandbox.id)) this.room.names.putSandbox(sandbox);
+      await this.room.names.settled();
+    });
+  }
+
   nameFiles(containerId: string): { hosts: string; resolvConf: string } {
     const sandbox = this.room.sandboxes.get(containerId);
     if (!sandbox) throw new EngineError('not-found', `container ${containerId} has no open sandbox`);

@@ -152,6 +152,8 @@ export interface Networks {
   sandboxOf(containerId: string): { id: string; path: string } | undefined;
   /** New names in DNS after a container's rename. */
   rename(containerId: string, name: string): Promise<void>;
+  /** Takes legacy links out of a container's place in a network; the caller writes the {@link nameFiles} anew. */
+  dropLinks(containerId: string, network: string, links: readonly string[]): Promise<void>;
   /** What the container's /etc/hosts and /etc/resolv.conf must say now; the container service writes the files. */
   nameFiles(containerId: string): { hosts: string; resolvConf: string };
   /** Interface counters by name in the sandbox. */

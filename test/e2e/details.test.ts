@@ -29,6 +29,34 @@ describe.skipIf(reason)(`details that clients of dockerd know${reason ? ` (skipp
     expect(await trial.close()).toEqual({});
   });
 
+  it('takes a link away from a container, running or not', () => {
+    ok('network', 'create', 'linked');
+    ok('run', '-d', '--name', 'db', trial.image, 'sleep', '1000');
+    ok('run', '-d', '--name', 'db2', '--network', 'linked', trial.image, 'sleep', '1000');
+    ok('run', '-d', '--name', 'web', '--link', 'db:store', '--link', 'db:other', trial.image, 'sleep', '1000');
+    ok('run', '-d', '--name', 'web2', '--network', 'linked', '--link', 'db2:store', trial.image, 'sleep', '1000');
+    const links = (name: string): unknown => JSON.parse(ok('inspect', '-f', '{{json .HostConfig.Links}}', name));
+    expect(ok('exec', 'web', 'cat', '/etc/hosts')).toMatch(/\sstore .*db/);
+    ok('exec', 'web2', 'nslookup', 'store');
+
+    ok('rm', '--link', 'web/store');
+    ok('rm', '--link', '/web2/store');
+    expect(links('web')).toEqual(['/db:/web/other']);
+    const hosts = ok('exec', 'web', 'cat', '/etc/hosts');
+    expect(hosts).not.toContain('store');
+    expect(hosts).toMatch(/\sother .*db/);
+    expect(docker('exec', 'web2', 'nslookup', 'store').code).not.toBe(0);
+    expect(docker('rm', '--link', 'web/store')).toMatchObject({ code: 1, stderr: expect.stringContaining('for link /web/store') });
+
+    ok('stop', '-t', '0', 'web');
+    ok('rm', '--link', 'web/other');
+    expect(links('web')).toBeNull();
+    ok('start', 'web');
+    expect(ok('exec', 'web', 'cat', '/etc/hosts')).not.toContain('other');
+    ok('rm', '-f', 'web', 'web2', 'db', 'db2');
+    ok('network', 'rm', 'linked');
+  });
+
   it('tells of the end before the networks and volumes are left', () => {
     const since = String(Date.now() / 1000);
     ok('run', '--rm', '-v', 'told:/x:ro', trial.image, 'true');

@@ -231,9 +231,13 @@ export class FakeContainers implements Containers {
     return { warnings: [] };
   }
 
-  async remove(name: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void> {
+  async remove(name: string, options: { force: boolean; volumes: boolean }): Promise<void> {
     this.called('remove', name, options);
     this.records.delete(this.find(name).id);
+  }
+
+  async removeLink(...args: Parameters<Containers['removeLink']>): Promise<void> {
+    this.called('removeLink', ...args);
   }
 
   async prune(filters: ReadonlyMap<string, readonly string[]>): Promise<{ deleted: string[]; spaceReclaimed: number }> {

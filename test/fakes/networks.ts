@@ -71,6 +71,7 @@ export class FakeNetworks implements Networks {
   endpointsOf = unused;
   sandboxOf = unused;
   rename = unused;
+  dropLinks = unused;
   nameFiles = unused;
   counters = unused;
   restore = unused;

@@ -170,9 +170,9 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     expect(second.stdout).toBe('more\n');
     await expect(engine.volumes.remove('v1', { force: false })).rejects.toMatchObject({ kind: 'conflict' });
     const anonymous = (await engine.containers.inspect(second.id)).container.mounts.find((mount) => mount.anonymous)?.name ?? '';
-    await engine.containers.remove(second.id, { force: false, volumes: true, link: false });
+    await engine.containers.remove(second.id, { force: false, volumes: true });
     await expect(engine.volumes.inspect(anonymous)).rejects.toMatchObject({ kind: 'not-found' });
-    await engine.containers.remove(first.id, { force: false, volumes: true, link: false });
+    await engine.containers.remove(first.id, { force: false, volumes: true });
     await engine.volumes.remove('v1', { force: false });
   });
 
@@ -211,7 +211,7 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     await engine.containers.start(id);
     await engine.containers.pause(id);
     expect((await engine.containers.inspect(id)).container.state.status).toBe('paused');
-    await expect(engine.containers.remove(id, { force: false, volumes: false, link: false })).rejects.toMatchObject({ kind: 'conflict' });
+    await expect(engine.containers.remove(id, { force: false, volumes: false })).rejects.toMatchObject({ kind: 'conflict' });
     await engine.containers.unpause(id);
     await engine.containers.stop(id, { timeout: 0 });
   });
@@ -369,7 +369,7 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     for (const { id } of await engine.containers
       .list({ all: true, limit: 0, size: false, filters: new Map() })
       .then((views) => views.map((view) => view.container))) {
-      await engine.containers.remove(id, { force: true, volumes: true, link: false });
+      await engine.containers.remove(id, { force: true, volumes: true });
     }
     await engine.volumes.remove('shared', { force: false });
   });

@@ -156,7 +156,7 @@ export class TestEngine {
 
   /** Ends and removes everything. */
   async destroy(): Promise<void> {
-    for (const { id } of this.room.store.list()) await this.containers.remove(id, { force: true, volumes: true, link: false });
+    for (const { id } of this.room.store.list()) await this.containers.remove(id, { force: true, volumes: true });
     await this.stop();
   }
 }

@@ -165,7 +165,14 @@ function mountRequestJson(mount: MountRequest): object {
 }
 
 /** The echo of what was sent, filled where the engine filled it: clients compare and would see drift. */
-export function hostConfigJson(host: HostConfig): object {
+/** A legacy link as dockerd shows it, `/CONTAINER:/NAME/ALIAS`, where it was asked for as `CONTAINER:ALIAS`. */
+function linkJson(link: string, name: string): string {
+  const [target = '', alias = target] = link.split(':');
+  return `/${target.replace(/^\//, '')}:/${name}/${alias.replace(/^.*\//, '')}`;
+}
+
+/** `name` is the container's own. */
+export function hostConfigJson(host: HostConfig, name: string): object {
   return {
     Binds: orNull(host.binds),
     ContainerIDFile: host.containerIdFile,
@@ -196,7 +203,7 @@ export function hostConfigJson(host: HostConfig): object {
     GroupAdd: orNull(host.groupAdd),
     IpcMode: host.ipcMode,
     Cgroup: '',
-    Links: orNull(host.links),
+    Links: orNull(host.links.map((link) => linkJson(link, name))),
     OomScoreAdj: host.oomScoreAdj,
     PidMode: host.pidMode,
     Privileged: host.privileged,

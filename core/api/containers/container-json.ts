@@ -69,7 +69,7 @@ export function containerJson(view: ContainerView, lookup: NetworkLookup): objec
     ProcessLabel: '',
     AppArmorProfile: view.apparmorProfile ?? '',
     ExecIDs: container.execIds.length > 0 ? container.execIds : null,
-    HostConfig: hostConfigJson(container.hostConfig),
+    HostConfig: hostConfigJson(container.hostConfig, container.name),
     GraphDriver: { Name: container.storageDriver, Data: Object.keys(view.graph).length > 0 ? view.graph : null },
     ...(size ? { SizeRw: size.writable, SizeRootFs: size.rootFs } : {}),
     Mounts: container.mounts.map(mountPointJson),

@@ -225,7 +225,8 @@ describe('inspect', () => {
     };
     expect((await api.post('/containers/create?name=web', { ...plain, HostConfig: host })).status).toBe(201);
     const answer = await inspect();
-    expect(answer['HostConfig']).toEqual(host);
+    // A link is told with the whole name that it has.
+    expect(answer['HostConfig']).toEqual({ ...host, Links: ['/db:/web/db'] });
     expect(answer['Config']).toEqual(plain);
   });
 
@@ -460,12 +461,14 @@ describe('routes that change a container', () => {
       expect([url, (await api.ask(method, url)).status]).toEqual([url, status]);
     }
     expect(calls('resize')[0]).toEqual(['web', 24, 80]);
-    expect(calls('remove')[0]).toEqual(['new', { force: true, volumes: true, link: false }]);
+    expect(calls('remove')[0]).toEqual(['new', { force: true, volumes: true }]);
   });
 
-  it('say that a link is not removed by itself', async () => {
-    const refused = await api.ask('DELETE', '/containers/web/db?link=1');
-    expect([refused.status, refused.json]).toEqual([501, { message: 'removing a link is not implemented yet' }]);
+  it('remove a link by itself', async () => {
+    expect((await api.ask('DELETE', '/containers/web/db?link=1')).status).toBe(204);
+    expect(calls('removeLink')).toEqual([['web', 'db']]);
+    const own = await api.ask('DELETE', '/containers/web?link=1');
+    expect([own.status, own.json]).toEqual([409, { message: 'Conflict, cannot remove the default link name of the container' }]);
     const unknown = await api.ask('DELETE', '/containers/web/db');
     expect([unknown.status, unknown.json]).toEqual([404, { message: 'No such container: web/db' }]);
   });

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { EngineError, invalid, notImplemented } from '../../contracts/errors.js';
+import { conflict, EngineError, invalid } from '../../contracts/errors.js';
 import type { ApiContext } from '../context.js';
 import { decodeFilters } from '../filters.js';
 import { Query } from '../query.js';
@@ -169,15 +169,17 @@ export function containerRoutes(app: FastifyInstance, services: Services, _conte
 
   app.delete<NamedRoute>('/containers/:name', async (request, reply) => {
     const query = new Query(request);
-    await containers.remove(request.params.name, { force: query.bool('force'), volumes: query.bool('v'), link: query.bool('link') });
+    if (query.bool('link')) throw conflict('Conflict, cannot remove the default link name of the container');
+    await containers.remove(request.params.name, { force: query.bool('force'), volumes: query.bool('v') });
     return reply.code(204).send();
   });
 
   // How a link is named, to be removed by itself (`docker rm --link CONTAINER/ALIAS`).
-  app.delete<{ Params: { name: string; alias: string } }>('/containers/:name/:alias', (request) => {
+  app.delete<{ Params: { name: string; alias: string } }>('/containers/:name/:alias', async (request, reply) => {
     const { name, alias } = request.params;
     if (!new Query(request).bool('link')) throw new EngineError('not-found', `No such container: ${name}/${alias}`);
-    throw notImplemented('removing a link');
+    await containers.removeLink(name, alias);
+    return reply.code(204).send();
   });
 
   app.post<{ Body: ConfigJson }>('/commit', { schema: commit }, async (request, reply) => {
