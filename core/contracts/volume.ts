@@ -14,8 +14,11 @@ export interface VolumeInfo {
 export interface VolumeDriver {
   /** `local`: names mean something on this host only; `global`: the same volume on every host. */
   readonly scope: 'local' | 'global';
-  /** Making what exists with the driver succeeds. An unknown option is `invalid-parameter`. */
-  create(name: string, options: Readonly<Record<string, string>>): Promise<void>;
+  /**
+   * Making what exists with the driver succeeds. An unknown option is `invalid-parameter`. A driver that knows afterwards what
+   * `get` would say gives it back, and is not asked for it then.
+   */
+  create(name: string, options: Readonly<Record<string, string>>): Promise<VolumeInfo | void>;
   /** `not-found` when absent. */
   get(name: string): Promise<VolumeInfo>;
   list(): Promise<VolumeInfo[]>;

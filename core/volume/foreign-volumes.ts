@@ -15,10 +15,14 @@ export class ForeignVolumes {
     private readonly store: VolumeStore,
   ) {}
 
-  /** Those of all drivers, asked together. What a driver does not answer is a warning. */
-  async list(): Promise<{ volumes: Volume[]; warnings: string[] }> {
+  /**
+   * Those of all drivers, asked together, and where a driver says that those are which the records know without a place. What a
+   * driver does not answer is a warning.
+   */
+  async list(): Promise<{ volumes: Volume[]; places: ReadonlyMap<string, string>; warnings: string[] }> {
     const { drivers, problems } = await this.drivers.all('volume');
     const volumes = new Map<string, Volume>();
+    const places = new Map<string, string>();
     const warnings = [...problems];
     await Promise.all(
       drivers.map(async ({ name: driverName, driver, has }) => {
@@ -26,7 +30,9 @@ export class ForeignVolumes {
         try {
           for (const info of await within(PATIENCE, driver.list())) {
             // Of two drivers with a volume of one name, the one that answered first has it; a record comes before all.
-            if (this.store.get(info.name) || volumes.has(info.name)) continue;
+            const known = this.store.get(info.name);
+            if (known?.mountpoint === '' && known.driver === driverName) places.set(info.name, info.mountpoint);
+            if (known || volumes.has(info.name)) continue;
             volumes.set(info.name, foreign(info, driverName, driver.scope));
           }
         } catch (error) {
@@ -34,7 +40,7 @@ export class ForeignVolumes {
         }
       }),
     );
-    return { volumes: [...volumes.values()], warnings };
+    return { volumes: [...volumes.values()], places, warnings };
   }
 
   /** The driver that has a volume of this name. `not-found` when none says so in time. */

@@ -1,4 +1,5 @@
 import { EngineError, conflict, invalid, isKind, messageOf } from '../contracts/errors.js';
+import type { VolumeInfo } from '../contracts/volume.js';
 import type { DriverRegistry, OpenDriver } from '../extension/driver-registry.js';
 import type { Database } from '../state/database.js';
 import { failpoint } from '../state/failpoint.js';
@@ -65,16 +66,16 @@ export class VolumeRoom {
   }
 
   /** Makes a volume by `work`, records and announces it. The caller holds its lock and has seen that there is none. */
-  async make(wanted: NewVolume, work: () => Promise<void>): Promise<Volume> {
+  async make(wanted: NewVolume, work: () => Promise<VolumeInfo | void>): Promise<Volume> {
     const { name, options, labels, container, anonymous = false } = wanted;
     this.checkName(name);
     const { driver } = await this.open(wanted.driver);
     const intent = this.journal.begin('volume.create', name, { driver: wanted.driver });
     try {
       failpoint('volume.create.1');
-      await work();
+      const made = await work();
       failpoint('volume.create.2');
-      const info = await driver.get(name);
+      const info = made ?? (await driver.get(name));
       const volume: Volume = {
         name,
         driver: wanted.driver,

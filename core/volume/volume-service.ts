@@ -146,8 +146,9 @@ export class VolumeService implements Volumes {
   async list(filters: VolumeFilters): Promise<{ volumes: Volume[]; warnings: string[] }> {
     const { store } = this.room;
     const matches = volumeMatcher(filters, (name) => store.users(name).length > 0);
-    const { volumes, warnings } = await this.foreign.list();
-    return { volumes: [...store.list(), ...volumes].filter(matches).toSorted((a, b) => (a.name < b.name ? -1 : 1)), warnings };
+    const { volumes, places, warnings } = await this.foreign.list();
+    const known = store.list().map((volume) => ({ ...volume, mountpoint: volume.mountpoint || (places.get(volume.name) ?? '') }));
+    return { volumes: [...known, ...volumes].filter(matches).toSorted((a, b) => (a.name < b.name ? -1 : 1)), warnings };
   }
 
   async inspect(name: string): Promise<Volume & { status?: Record<string, unknown> }> {

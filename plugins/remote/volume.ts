@@ -22,10 +22,13 @@ export class RemoteVolumeDriver implements VolumeDriver {
     private readonly ownRoots: readonly string[],
   ) {}
 
-  async create(name: string, options: Readonly<Record<string, string>>): Promise<void> {
+  async create(name: string, options: Readonly<Record<string, string>>): Promise<VolumeInfo> {
     // As Docker asks: what the plugin has already is taken over as it is.
-    if (await this.known(name)) return;
+    const known = await this.known(name);
+    if (known) return known;
     await this.plugin.call('VolumeDriver.Create', { Name: name, Opts: Object.keys(options).length > 0 ? { ...options } : null });
+    // Not asked for once more, as Docker does not: where it is shows when it is mounted or inspected.
+    return { name, mountpoint: '', createdAt: '' };
   }
 
   async get(name: string): Promise<VolumeInfo> {

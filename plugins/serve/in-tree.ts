@@ -1,8 +1,10 @@
 import { invalid } from '@gantry/core/contracts/errors.js';
 import type { IpamDriver } from '@gantry/core/contracts/ipam.js';
 import type { AnyManifest, DriverEnv } from '@gantry/core/contracts/manifest.js';
+import type { VolumeDriver } from '@gantry/core/contracts/volume.js';
 import type { IpamPlugin } from '../sdk/server/ipam.js';
 import type { PluginParts } from '../sdk/server/serve.js';
+import type { VolumePlugin } from '../sdk/server/volume.js';
 import { ServedNetworks } from './networks.js';
 import { ServedStorage } from './storage.js';
 
@@ -13,9 +15,8 @@ export const servedKinds = ['storage', 'network', 'ipam', 'volume'] as const;
 export async function servedParts(manifest: AnyManifest, env: DriverEnv): Promise<PluginParts & { close(): Promise<void> }> {
   switch (manifest.kind) {
     case 'volume': {
-      // The contract's verbs are the protocol's.
-      const volume = await manifest.open(env);
-      return { volume, close: () => volume.close() };
+      const driver = await manifest.open(env);
+      return { volume: servedVolume(driver), close: () => driver.close() };
     }
     case 'ipam': {
       const driver = await manifest.open(env);
@@ -34,6 +35,17 @@ export async function servedParts(manifest: AnyManifest, env: DriverEnv): Promis
       throw invalid(`a ${manifest.kind} driver cannot be served over a socket (${servedKinds.join(', ')} can)`);
   }
 }
+
+/** The contract's verbs are the protocol's. */
+const servedVolume = (driver: VolumeDriver): VolumePlugin => ({
+  scope: driver.scope,
+  create: async (name, options) => void (await driver.create(name, options)),
+  get: (name) => driver.get(name),
+  list: () => driver.list(),
+  remove: (name) => driver.remove(name),
+  mount: (name, user) => driver.mount(name, user),
+  unmount: (name, user) => driver.unmount(name, user),
+});
 
 const servedIpam = (driver: IpamDriver): IpamPlugin => ({
   defaultAddressSpaces: () => driver.defaultAddressSpaces(),

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../network/probe.js';
 import { FakePlugin, faults, type PluginAnswer } from '../fakes/plugin.js';
 import { whyNoEngine } from './engine.js';
 import { openTrial, type Trial } from './trial.js';
@@ -12,7 +13,7 @@ interface VolumeList {
   Warnings: string[] | null;
 }
 
-describe.skipIf(reason)(`plugins that hang, die and lie${reason ? ` (skipped: ${reason})` : ''}`, () => {
+describe.skipIf(reason)(`plugins that hang, die and lie${reason ? ` (skipped: ${reason})` : ''}`, { timeout: 180_000 }, () => {
   let trial: Trial;
   let scratch: string;
   const started: FakePlugin[] = [];
@@ -118,7 +119,8 @@ describe.skipIf(reason)(`plugins that hang, die and lie${reason ? ` (skipped: ${
     await plugin.down({ removeSocket: true });
     plugin.answers = { 'Plugin.Activate': () => ({ Implements: ['VolumeDriver'] }), ...good(scratch) };
     await plugin.up();
-    expect(await api('DELETE', '/volumes/held')).toMatchObject({ status: 204 });
+    // An opening of the driver that began before may still be failing, and who comes meanwhile shares it.
+    await eventually(async () => (await api('DELETE', '/volumes/held')).status === 204, 'the plugin is met again');
     expect((await api<{ State: { Connection: string } }>('GET', `/plugins/${name}/json`)).body.State.Connection).toBe('active');
   });
 
@@ -127,8 +129,7 @@ describe.skipIf(reason)(`plugins that hang, die and lie${reason ? ` (skipped: ${
       'VolumeDriver.Create': async () => ((await api('GET', '/volumes')).status === 200 ? {} : { Err: 'the engine did not answer' }),
       'VolumeDriver.Get': ({ Name }) => (Name === 'asked-back' ? { Err: 'none' } : { Volume: { Name } }),
     });
-    const created = await api<{ message?: string }>('POST', '/volumes/create', { Name: 'asked-back', Driver: name });
-    // The volume is not there afterwards, by this plugin's own word; what matters is that both answered.
-    expect(created.status).toBeLessThan(500);
+    expect(await api('POST', '/volumes/create', { Name: 'asked-back', Driver: name })).toMatchObject({ status: 201 });
+    expect(await api('DELETE', '/volumes/asked-back')).toMatchObject({ status: 204 });
   });
 });

@@ -42,7 +42,7 @@ const explained: Readonly<Record<string, readonly { readonly method: string; rea
   volume: [
     {
       method: 'VolumeDriver.Get',
-      why: 'dockerd asks before each call whether the volume is there; this engine has a record, and asks for what it shows',
+      why: 'dockerd asks before each call whether the volume is there; this engine has a record, and asks before a creation only',
     },
     { method: 'VolumeDriver.Capabilities', why: 'asked once for each life of the plugin, dockerd asks when it first needs the scope' },
     { method: 'VolumeDriver.List', why: 'a name without a driver is looked for with every driver, and in another order' },
