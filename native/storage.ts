@@ -12,9 +12,10 @@ interface StorageCalls {
   hasInnerSubvolumes(path: string): Promise<boolean>;
   enableSubvolumeQuotas(path: string): Promise<void>;
   limitSubvolume(path: string, bytes: number): Promise<void>;
-  packSnapshots(tree: string, parent: string, fd: number): Promise<IngestResult>;
-  changesSnapshots(tree: string, parent: string): Promise<Change[]>;
-  sizeSnapshots(tree: string, parent: string): Promise<number>;
+  branchedAt(tree: string, parent: string): Promise<number | undefined>;
+  packSnapshots(tree: string, parent: string, since: number, fd: number): Promise<IngestResult>;
+  changesSnapshots(tree: string, parent: string, since: number): Promise<Change[]>;
+  sizeSnapshots(tree: string, parent: string, since: number): Promise<number>;
   projectQuotaRefusal(path: string): Promise<string | undefined>;
   setProject(path: string, project: number): Promise<void>;
   projectOf(path: string): Promise<number>;
@@ -31,9 +32,10 @@ export const subvolumes: HostSubvolumes = {
   hasInner: (path) => calls.hasInnerSubvolumes(path),
   enableQuotas: (path) => calls.enableSubvolumeQuotas(path),
   limit: (path, bytes) => calls.limitSubvolume(path, bytes),
-  packDiff: ({ tree, parent, fd }) => blamed(calls.packSnapshots(tree, parent, fd)),
-  changes: ({ tree, parent }) => blamed(calls.changesSnapshots(tree, parent)),
-  sizeDiff: ({ tree, parent }) => blamed(calls.sizeSnapshots(tree, parent)),
+  branchedAt: (tree, parent) => calls.branchedAt(tree, parent),
+  packDiff: ({ tree, parent, since, fd }) => blamed(calls.packSnapshots(tree, parent, since, fd)),
+  changes: ({ tree, parent, since }) => blamed(calls.changesSnapshots(tree, parent, since)),
+  sizeDiff: ({ tree, parent, since }) => blamed(calls.sizeSnapshots(tree, parent, since)),
 };
 
 export const projects: HostProjects = {

@@ -16,13 +16,22 @@ export interface HostSubvolumes {
   /** Limits the bytes that it holds and shares with no other. Past it a writer gets EDQUOT. Quotas are on. */
   limit(path: string, bytes: number): Promise<void>;
 
+  /** The file system's transaction in which `tree` was made as a snapshot of `parent`; nothing when it was not. */
+  branchedAt(tree: string, parent: string): Promise<number | undefined>;
   /**
-   * The three calls below are HostFiles' `packDiff`, `changesDiff` and `sizeDiff` for two read-only subvolumes, of which one came from
-   * the other or both from a third. They read only what the two do not share.
+   * The three calls below are HostFiles' `packDiff`, `changesDiff` and `sizeDiff` for a snapshot and what it came from. They read only
+   * what was written since. `tree` is a read-only snapshot, made just now, of the one that branched from `parent` in transaction `since`.
    */
-  packDiff(options: { tree: string; parent: string; fd: number }): Promise<IngestResult>;
-  changes(options: { tree: string; parent: string }): Promise<Change[]>;
-  sizeDiff(options: { tree: string; parent: string }): Promise<number>;
+  packDiff(options: BranchedTrees & { fd: number }): Promise<IngestResult>;
+  changes(options: BranchedTrees): Promise<Change[]>;
+  sizeDiff(options: BranchedTrees): Promise<number>;
+}
+
+/** A snapshot and what it came from. */
+export interface BranchedTrees {
+  readonly tree: string;
+  readonly parent: string;
+  readonly since: number;
 }
 
 /** Project quotas of ext4 and xfs: the files of one project, a number that new files take from their folder, share a limit. */

@@ -40,37 +40,47 @@ Napi::Value js_limit_subvolume(const Napi::CallbackInfo& info) {
   return run_off_thread(info.Env(), [=] { limit_subvolume(path, bytes); });
 }
 
-/// Walks what two read-only subvolumes do not share.
-std::function<void(const TakeChange&)> snapshot_walk(const std::string& tree, const std::string& parent) {
+Napi::Value js_branched_at(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string tree = args.text();
+  std::string parent = args.text();
+  return run_off_thread<std::optional<uint64_t>>(
+      info.Env(), [=] { return branched_at(tree, parent); },
+      [](Napi::Env env, std::optional<uint64_t>& since) -> Napi::Value {
+        if (!since) return env.Undefined();
+        return Napi::Number::New(env, static_cast<double>(*since));
+      });
+}
+
+/// The arguments that name a snapshot and what it came from, as a walk of what differs.
+std::function<void(const TakeChange&)> snapshot_walk(Arguments& args) {
+  std::string tree = args.text();
+  std::string parent = args.text();
+  uint64_t since = args.count().value_or(0);
   return [=](const TakeChange& take) {
-    const PathTree changed = changed_paths(tree, parent);
+    const PathTree changed = changed_paths(tree, parent, since);
     walk_diff(tree, parent, Compare::properties, take, &changed);
   };
 }
 
 Napi::Value js_pack_snapshots(const Napi::CallbackInfo& info) {
   Arguments args(info);
-  std::string tree = args.text();
-  std::string parent = args.text();
+  auto walk = snapshot_walk(args);
   int fd = args.fd();
   return run_off_thread<Digested>(
-      info.Env(), [=] { return pack_changes(fd, snapshot_walk(tree, parent)); }, digested_value);
+      info.Env(), [=] { return pack_changes(fd, walk); }, digested_value);
 }
 
 Napi::Value js_changes_snapshots(const Napi::CallbackInfo& info) {
   Arguments args(info);
-  std::string tree = args.text();
-  std::string parent = args.text();
   return run_off_thread<std::vector<Change>>(
-      info.Env(), [=] { return collect_changes(snapshot_walk(tree, parent)); }, changes_to_js);
+      info.Env(), [walk = snapshot_walk(args)] { return collect_changes(walk); }, changes_to_js);
 }
 
 Napi::Value js_size_snapshots(const Napi::CallbackInfo& info) {
   Arguments args(info);
-  std::string tree = args.text();
-  std::string parent = args.text();
   return run_off_thread<uint64_t>(
-      info.Env(), [=] { return changed_size(snapshot_walk(tree, parent)); }, size_to_js);
+      info.Env(), [walk = snapshot_walk(args)] { return changed_size(walk); }, size_to_js);
 }
 
 }  // namespace
@@ -85,6 +95,7 @@ void init_subvolumes(Napi::Env env, Napi::Object exports) {
   add("hasInnerSubvolumes", js_has_inner_subvolumes);
   add("enableSubvolumeQuotas", js_enable_subvolume_quotas);
   add("limitSubvolume", js_limit_subvolume);
+  add("branchedAt", js_branched_at);
   add("packSnapshots", js_pack_snapshots);
   add("changesSnapshots", js_changes_snapshots);
   add("sizeSnapshots", js_size_snapshots);

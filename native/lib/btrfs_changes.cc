@@ -1,5 +1,7 @@
+#include <endian.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,9 +9,8 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <string_view>
-#include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "gantry/btrfs.h"
@@ -20,170 +21,175 @@
 namespace gantry {
 namespace {
 
-// The send stream's words, as its version 1 has them; the kernel's headers for user space do not.
-constexpr char kMagic[] = "btrfs-stream";
-constexpr uint16_t kSubvolume = 1;
-constexpr uint16_t kSnapshot = 2;
-constexpr uint16_t kEnd = 21;
-constexpr uint16_t kPath = 15;
-constexpr uint16_t kPathTo = 16;
-constexpr uint16_t kPathLink = 17;
+btrfs_ioctl_get_subvol_info_args info_of(int fd, const std::string& path) {
+  btrfs_ioctl_get_subvol_info_args info = {};
+  // A success may be more than 0.
+  if (ioctl(fd, BTRFS_IOC_GET_SUBVOL_INFO, &info) < 0) throw_errno("BTRFS_IOC_GET_SUBVOL_INFO", path);
+  return info;
+}
 
-#pragma pack(push, 1)
-struct StreamHead {
-  char magic[sizeof kMagic];
-  uint32_t version;
+struct Key {
+  uint64_t object;
+  uint64_t type;
+  uint64_t offset;
 };
-struct CommandHead {
-  uint32_t length;
-  uint16_t command;
-  uint32_t checksum;
-};
-struct AttributeHead {
-  uint16_t type;
-  uint16_t length;
-};
-#pragma pack(pop)
 
-/// Longer than any command without file content.
-constexpr uint32_t kMaxCommand = 1 << 20;
-
-/// What BTRFS_IOC_INO_PATHS gives at most.
-constexpr size_t kInodePathsSize = 4096;
-
-/// Reads the stream of one send.
-class Stream {
- public:
-  explicit Stream(int fd) : fd_(fd) {}
-
-  /// False when the stream ended where it may: nothing came at all.
-  bool take(void* to, size_t size) {
-    for (size_t have = 0; have < size;) {
-      ssize_t count = ::read(fd_, static_cast<char*>(to) + have, size - have);
-      if (count < 0) {
-        if (errno == EINTR) continue;
-        throw_errno("read");
-      }
-      if (count == 0) {
-        if (have == 0) return false;
-        throw SysError(EIO, "BTRFS_IOC_SEND", "the stream ends too early");
-      }
-      have += static_cast<size_t>(count);
+/// Gives `take(key, bytes)` every item of a subvolume's tree from `first` to `last` that lies in a leaf written after
+/// the transaction `since`, in key order. Items of such a leaf that are older themselves are among them.
+template <typename Take>
+void search_tree(int fd, const Key& first, const Key& last, uint64_t since, Take take) {
+  // Many times the largest item there can be.
+  constexpr size_t kRoom = size_t{1} << 20;
+  std::vector<uint64_t> room((sizeof(btrfs_ioctl_search_args_v2) + kRoom) / sizeof(uint64_t));
+  auto* args = reinterpret_cast<btrfs_ioctl_search_args_v2*>(room.data());
+  Key from = first;
+  for (;;) {
+    args->key = {};
+    args->key.min_objectid = from.object;
+    args->key.max_objectid = last.object;
+    args->key.min_type = static_cast<uint32_t>(from.type);
+    args->key.max_type = static_cast<uint32_t>(last.type);
+    args->key.min_offset = from.offset;
+    args->key.max_offset = last.offset;
+    args->key.min_transid = since + 1;
+    args->key.max_transid = UINT64_MAX;
+    args->key.nr_items = UINT32_MAX;
+    args->buf_size = kRoom;
+    if (ioctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args) != 0) throw_errno("BTRFS_IOC_TREE_SEARCH_V2");
+    if (args->key.nr_items == 0) return;
+    const char* at = reinterpret_cast<const char*>(args->buf);
+    btrfs_ioctl_search_header header;
+    for (uint32_t i = 0; i < args->key.nr_items; i++) {
+      memcpy(&header, at, sizeof header);
+      at += sizeof header;
+      take(Key{header.objectid, header.type, header.offset}, std::string_view(at, header.len));
+      at += header.len;
     }
-    return true;
+    from = {header.objectid, header.type, header.offset + 1};
+    if (from.offset == 0 && ++from.type > UINT8_MAX) {
+      from.type = 0;
+      from.object++;
+    }
   }
+}
 
-  /// Every path that a command names.
-  void paths(PathTree& into) {
-    StreamHead head;
-    if (!take(&head, sizeof head)) return;
-    if (memcmp(head.magic, kMagic, sizeof kMagic) != 0 || head.version != 1)
-      throw SysError(EPROTO, "BTRFS_IOC_SEND", "an unknown stream");
-    CommandHead command;
-    std::vector<char> body;
-    while (take(&command, sizeof command) && command.command != kEnd) {
-      if (command.length > kMaxCommand) throw SysError(EPROTO, "BTRFS_IOC_SEND", "a command that is too long");
-      body.resize(command.length);
-      if (command.length > 0 && !take(body.data(), body.size()))
-        throw SysError(EIO, "BTRFS_IOC_SEND", "the stream ends too early");
-      // These two name the subvolume itself.
-      if (command.command != kSubvolume && command.command != kSnapshot) attributes(body, into);
+/// One name of an inode.
+struct Name {
+  uint64_t folder;
+  std::string name;
+};
+
+/// The names in the value of one INODE_REF, whose key has the folder, or INODE_EXTREF, which has it itself.
+void take_names(const Key& key, std::string_view value, std::vector<Name>& into) {
+  const bool extended = key.type == BTRFS_INODE_EXTREF_KEY;
+  const size_t head_size = extended ? offsetof(btrfs_inode_extref, name) : sizeof(btrfs_inode_ref);
+  while (value.size() >= head_size) {
+    uint64_t folder = key.offset;
+    uint16_t length;
+    if (extended) {
+      memcpy(&folder, value.data() + offsetof(btrfs_inode_extref, parent_objectid), sizeof folder);
+      folder = le64toh(folder);
+      memcpy(&length, value.data() + offsetof(btrfs_inode_extref, name_len), sizeof length);
+    } else {
+      memcpy(&length, value.data() + offsetof(btrfs_inode_ref, name_len), sizeof length);
     }
+    length = le16toh(length);
+    if (value.size() - head_size < length) break;
+    into.push_back({folder, std::string(value.substr(head_size, length))});
+    value.remove_prefix(head_size + length);
+  }
+}
+
+/// Finds what was written in one subvolume after a transaction, and puts its paths into a tree.
+class Written {
+ public:
+  Written(int fd, uint64_t since, PathTree& paths) : fd_(fd), since_(since), paths_(paths) {}
+
+  void find() {
+    const Key first = {BTRFS_FIRST_FREE_OBJECTID, 0, 0};
+    const Key last = {BTRFS_LAST_FREE_OBJECTID, UINT8_MAX, UINT64_MAX};
+    // An inode comes before its names.
+    search_tree(fd_, first, last, since_, [&](const Key& key, std::string_view value) {
+      if (key.type == BTRFS_INODE_ITEM_KEY && value.size() >= sizeof(btrfs_inode_item)) {
+        finish();
+        btrfs_inode_item item;
+        memcpy(&item, value.data(), sizeof item);
+        if (le64toh(item.transid) > since_) begin(key.object, item);
+      } else if (key.object == inode_ && (key.type == BTRFS_INODE_REF_KEY || key.type == BTRFS_INODE_EXTREF_KEY)) {
+        take_names(key, value, names_);
+      }
+    });
+    finish();
   }
 
  private:
-  static void attributes(const std::vector<char>& body, PathTree& into) {
-    for (size_t at = 0; at < body.size();) {
-      AttributeHead head;
-      if (body.size() - at < sizeof head) throw SysError(EPROTO, "BTRFS_IOC_SEND", "half an attribute");
-      memcpy(&head, body.data() + at, sizeof head);
-      at += sizeof head;
-      if (body.size() - at < head.length) throw SysError(EPROTO, "BTRFS_IOC_SEND", "half an attribute");
-      if (head.type == kPath || head.type == kPathTo || head.type == kPathLink)
-        into.add(std::string_view(body.data() + at, head.length));
-      at += head.length;
+  void begin(uint64_t inode, const btrfs_inode_item& item) {
+    inode_ = inode;
+    links_ = le32toh(item.nlink);
+    is_folder_ = S_ISDIR(le32toh(item.mode));
+  }
+
+  /// All items of the inode came that the search gives.
+  void finish() {
+    if (inode_ == 0) return;
+    // A folder's own entries may be others than before.
+    if (is_folder_) folder(inode_).listed = true;
+    if (inode_ != BTRFS_FIRST_FREE_OBJECTID) {
+      // Some are in a leaf that was not written.
+      if (names_.size() < links_) all_names();
+      for (const Name& one : names_) folder(one.folder).below[one.name];
     }
+    names_.clear();
+    inode_ = 0;
+  }
+
+  void all_names() {
+    names_.clear();
+    const Key first = {inode_, BTRFS_INODE_REF_KEY, 0};
+    const Key last = {inode_, BTRFS_INODE_EXTREF_KEY, UINT64_MAX};
+    search_tree(fd_, first, last, 0, [&](const Key& key, std::string_view value) { take_names(key, value, names_); });
+  }
+
+  PathTree& folder(uint64_t inode) {
+    auto [found, fresh] = folders_.try_emplace(inode, &paths_);
+    if (!fresh || inode == BTRFS_FIRST_FREE_OBJECTID) return *found->second;
+    btrfs_ioctl_ino_lookup_args args = {};
+    args.objectid = inode;
+    // A path longer than the kernel's answer has room for is ENAMETOOLONG.
+    if (ioctl(fd_, BTRFS_IOC_INO_LOOKUP, &args) != 0) throw_errno("BTRFS_IOC_INO_LOOKUP");
+    return *(found->second = &paths_.add(args.name));
   }
 
   int fd_;
-};
-
-/// The stream names a file that changed by one of its names; the others changed as well.
-class LinkNames {
- public:
-  explicit LinkNames(int tree) : tree_(tree) {}
-
-  void complete(const PathTree& named, const std::string& path, PathTree& all) const {
-    for (const auto& [name, deeper] : named.below) {
-      const std::string here = path.empty() ? name : path + "/" + name;
-      UniqueFd fd(open_in_root_raw(tree_, here.c_str(), O_PATH | O_NOFOLLOW));
-      struct stat st;
-      if (fd && fstat(fd.get(), &st) == 0 && !S_ISDIR(st.st_mode) && st.st_nlink > 1) names_of(st.st_ino, all);
-      complete(deeper, here, all);
-    }
-  }
-
- private:
-  void names_of(ino_t inode, PathTree& all) const {
-    // As large as the kernel will fill, and never less than the head of the answer.
-    std::vector<uint64_t> answer(kInodePathsSize / sizeof(uint64_t));
-    btrfs_ioctl_ino_path_args args = {};
-    args.inum = inode;
-    args.size = kInodePathsSize;
-    args.fspath = reinterpret_cast<uint64_t>(answer.data());
-    if (ioctl(tree_, BTRFS_IOC_INO_PATHS, &args) != 0) throw_errno("BTRFS_IOC_INO_PATHS");
-    btrfs_data_container head;
-    memcpy(&head, answer.data(), sizeof head);
-    // More names than fit: their folders must be looked through.
-    if (head.elem_missed > 0) throw SysError(E2BIG, "BTRFS_IOC_INO_PATHS");
-    const char* values = reinterpret_cast<const char*>(answer.data()) + sizeof head;
-    for (uint32_t i = 0; i < head.elem_cnt; i++) {
-      uint64_t offset;
-      memcpy(&offset, values + i * sizeof offset, sizeof offset);
-      all.add(values + offset);
-    }
-  }
-
-  int tree_;
+  uint64_t since_;
+  PathTree& paths_;
+  /// Nodes of `paths_` stay where they are.
+  std::unordered_map<uint64_t, PathTree*> folders_;
+  uint64_t inode_ = 0;
+  uint32_t links_ = 0;
+  bool is_folder_ = false;
+  std::vector<Name> names_;
 };
 
 }  // namespace
 
-PathTree changed_paths(const std::string& tree, const std::string& parent) {
+std::optional<uint64_t> branched_at(const std::string& tree, const std::string& parent) {
   const UniqueFd tree_fd = open_folder(tree, O_RDONLY);
   const UniqueFd parent_fd = open_folder(parent, O_RDONLY);
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe2");
-  UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
+  const btrfs_ioctl_get_subvol_info_args mine = info_of(tree_fd.get(), tree);
+  const btrfs_ioctl_get_subvol_info_args theirs = info_of(parent_fd.get(), parent);
+  static_assert(sizeof mine.parent_uuid == sizeof theirs.uuid);
+  if (memcmp(mine.parent_uuid, theirs.uuid, sizeof theirs.uuid) != 0) return std::nullopt;
+  return mine.otransid;
+}
 
-  btrfs_ioctl_send_args args = {};
-  args.send_fd = write_end.get();
-  args.parent_root = subvolume_id(parent_fd.get(), parent);
-  args.flags = BTRFS_SEND_FLAG_NO_FILE_DATA;
-  int failure = 0;
-  std::thread sender([&] {
-    if (ioctl(tree_fd.get(), BTRFS_IOC_SEND, &args) != 0) failure = errno;
-    write_end.reset();
-  });
-  PathTree named;
-  std::exception_ptr thrown;
-  try {
-    Stream(read_end.get()).paths(named);
-    // A sender that is not done would wait for a reader.
-    char rest[4096];
-    while (::read(read_end.get(), rest, sizeof rest) > 0) {
-    }
-  } catch (...) {
-    thrown = std::current_exception();
-    read_end.reset();
-  }
-  sender.join();
-  if (failure != 0) throw SysError(failure, "BTRFS_IOC_SEND", tree);
-  if (thrown) std::rethrow_exception(thrown);
-  PathTree all = named;
-  LinkNames(tree_fd.get()).complete(named, "", all);
-  return all;
+PathTree changed_paths(const std::string& tree, const std::string& parent, uint64_t since) {
+  const UniqueFd tree_fd = open_folder(tree, O_RDONLY);
+  const UniqueFd parent_fd = open_folder(parent, O_RDONLY);
+  PathTree paths;
+  Written(tree_fd.get(), since, paths).find();
+  if (info_of(parent_fd.get(), parent).ctransid > since) Written(parent_fd.get(), since, paths).find();
+  return paths;
 }
 
 }  // namespace gantry

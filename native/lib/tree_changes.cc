@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -173,12 +174,25 @@ class DiffWalk {
   /// `parent` is the same folder in the other tree, or -1. With `only` no name beside it is looked at.
   void folder(int tree, int parent, const std::string& path, int depth, const PathTree* only) {
     if (depth > kMaxTreeDepth) throw SysError(ENAMETOOLONG, "open", path.substr(0, 200) + "…");
-    if (only) {
+    if (only && !only->listed) {
       for (const auto& [name, deeper] : only->below) named(tree, parent, name, below(path, name), depth, deeper);
       return;
     }
     const std::vector<std::string> mine = sorted_names(tree);
     const std::vector<std::string> theirs = parent < 0 ? std::vector<std::string>() : sorted_names(parent);
+    if (only) {
+      std::map<std::string_view, const PathTree*> some;
+      for (const auto& [name, deeper] : only->below) some.emplace(name, &deeper);
+      std::vector<std::string_view> moved;
+      std::set_symmetric_difference(mine.begin(), mine.end(), theirs.begin(), theirs.end(), std::back_inserter(moved));
+      static const PathTree nothing;
+      for (std::string_view name : moved) some.emplace(name, &nothing);
+      for (const auto& [view, deeper] : some) {
+        const std::string name(view);
+        named(tree, parent, name, below(path, name), depth, *deeper);
+      }
+      return;
+    }
     auto left = mine.begin();
     auto right = theirs.begin();
     while (left != mine.end() || right != theirs.end()) {
@@ -302,9 +316,10 @@ void walk_upper(const Upper& upper, bool expand_opaque, const TakeChange& take) 
   UpperWalk(opaque_xattr(upper.user_xattr), expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
 }
 
-void PathTree::add(std::string_view path) {
+PathTree& PathTree::add(std::string_view path) {
   PathTree* at = this;
   for (std::string& part : path_components(path)) at = &at->below[std::move(part)];
+  return *at;
 }
 
 void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,

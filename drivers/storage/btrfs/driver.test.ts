@@ -86,6 +86,38 @@ describe.skipIf(reason)(`btrfs${reason ? ` (skipped: ${reason})` : ''}`, () => {
     expect(execFileSync('btrfs', ['subvolume', 'list', volume.path]).toString()).not.toContain('inner');
   });
 
+  it('sees what became of the parent since, and differences from one further below', async () => {
+    const top = snapshotId('c'.repeat(64));
+    for (const name of ['stays', 'goes']) writeFileSync(join(tree(image), name), name);
+    await driver.create(container, { parent: image, writable: true });
+    await driver.create(top, { parent: container, writable: true });
+    writeFileSync(join(tree(container), 'late'), 'late');
+    rmSync(join(tree(container), 'goes'));
+    writeFileSync(join(tree(top), 'own'), 'own');
+    expect(await driver.changes(top, container)).toEqual([
+      { path: '/goes', kind: 'added' },
+      { path: '/late', kind: 'deleted' },
+      { path: '/own', kind: 'added' },
+    ]);
+    expect(await driver.changes(top, image)).toEqual([{ path: '/own', kind: 'added' }]);
+    expect(warnings).toEqual([]);
+  });
+
+  it('lists the names of a file whose links lie far apart', async () => {
+    // More names than one leaf of the file system's tree has room for, in two forms.
+    const long = 'n'.repeat(200);
+    for (const folder of ['one', 'two']) mkdirSync(join(tree(image), folder));
+    writeFileSync(join(tree(image), 'one/file'), 'first');
+    for (let name = 0; name < 300; name++)
+      linkSync(join(tree(image), 'one/file'), join(tree(image), name % 2 ? 'one' : 'two', `${long}${name}`));
+    await driver.create(container, { parent: image, writable: true });
+    writeFileSync(join(tree(container), 'one/file'), 'second one');
+    const changes = await driver.changes(container, image);
+    expect(changes).toEqual(await host.files.changesDiff({ tree: tree(container), parent: tree(image) }));
+    expect(changes).toHaveLength(303);
+    expect(warnings).toEqual([]);
+  });
+
   it('removes views of a daemon that died while it compared', async () => {
     mkdirSync(join(env.root, 'view-dead'));
     await host.subvolumes.snapshot(tree(image), join(env.root, 'view-dead/tree'), { readOnly: true });

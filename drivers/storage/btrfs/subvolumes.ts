@@ -3,13 +3,14 @@ import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
+import type { BranchedTrees } from '@gantry/core/contracts/host-storage.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Change } from '@gantry/core/contracts/storage.js';
 import { archiveStream } from '../archive-stream.js';
 import { isErrno } from '../backing.js';
 import type { TreeKeeper, TreePair } from '../tree-driver.js';
 
-/** Where two trees stand still while they are compared: `view-X/{tree,parent}`, below the driver's root. */
+/** Where a tree stands still while it is compared: `view-X/tree`, below the driver's root. */
 const VIEW = 'view-';
 
 /** Trees that are subvolumes, and snapshots of each other. */
@@ -53,7 +54,7 @@ export class Subvolumes implements TreeKeeper {
     return archiveStream(this.env.host, (fd) =>
       this.compared(
         pair,
-        (snapshots) => subvolumes.packDiff({ ...snapshots, fd }),
+        (trees) => subvolumes.packDiff({ ...trees, fd }),
         (trees) => files.packDiff({ ...trees, fd }),
       ),
     );
@@ -63,7 +64,7 @@ export class Subvolumes implements TreeKeeper {
     const { files, subvolumes } = this.env.host;
     return this.compared(
       pair,
-      (snapshots) => subvolumes.changes(snapshots),
+      (trees) => subvolumes.changes(trees),
       (trees) => files.changesDiff(trees),
     );
   }
@@ -72,7 +73,7 @@ export class Subvolumes implements TreeKeeper {
     const { files, subvolumes } = this.env.host;
     return this.compared(
       pair,
-      (snapshots) => subvolumes.sizeDiff(snapshots),
+      (trees) => subvolumes.sizeDiff(trees),
       (trees) => files.sizeDiff(trees),
     );
   }
@@ -101,32 +102,32 @@ export class Subvolumes implements TreeKeeper {
   }
 
   /**
-   * Compares by what the file system knows to have changed, on snapshots, so that nothing moves meanwhile. Where it cannot say, the trees
-   * themselves are compared, which takes longer and gives the same.
+   * Compares by what the file system knows to have been written, on a snapshot, so that nothing moves meanwhile. Where it cannot say, the
+   * trees themselves are compared, which takes longer and gives the same.
    */
   private async compared<T>(
     { tree, parent }: TreePair,
-    known: (snapshots: { tree: string; parent: string }) => Promise<T>,
+    known: (trees: BranchedTrees) => Promise<T>,
     walk: (trees: TreePair) => Promise<T>,
   ): Promise<T> {
     const { subvolumes } = this.env.host;
+    const below = parent === undefined ? {} : { parent };
     // A container may make subvolumes of its own, and no snapshot shows what they hold.
-    if (await subvolumes.hasInner(tree)) return walk({ tree, ...(parent === undefined ? {} : { parent }) });
+    if (await subvolumes.hasInner(tree)) return walk({ tree, ...below });
+    const since = parent === undefined ? undefined : await subvolumes.branchedAt(tree, parent);
     const view = join(this.env.root, `${VIEW}${randomBytes(6).toString('hex')}`);
     await mkdir(view, { mode: 0o700 });
     try {
       const frozen = join(view, 'tree');
       await subvolumes.snapshot(tree, frozen, { readOnly: true });
-      if (parent === undefined) return await walk({ tree: frozen });
-      const below = join(view, 'parent');
-      await subvolumes.snapshot(parent, below, { readOnly: true });
+      if (parent === undefined || since === undefined) return await walk({ tree: frozen, ...below });
       try {
-        return await known({ tree: frozen, parent: below });
+        return await known({ tree: frozen, parent, since });
       } catch (error) {
         // It fails before anything was compared or written.
         if (!(error as { syscall?: unknown }).syscall?.toString().startsWith('BTRFS_IOC_')) throw error;
         this.env.log.warn('btrfs did not say what changed; the trees are compared', { tree, error: messageOf(error) });
-        return await walk({ tree: frozen, parent: below });
+        return await walk({ tree: frozen, ...below });
       }
     } finally {
       await this.removeView(view);
@@ -134,7 +135,7 @@ export class Subvolumes implements TreeKeeper {
   }
 
   private async removeView(view: string): Promise<void> {
-    for (const name of ['tree', 'parent']) await this.env.host.subvolumes.remove(join(view, name));
+    await this.env.host.subvolumes.remove(join(view, 'tree'));
     await this.env.host.files.removeTree(view);
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "gantry/tree_changes.h"
@@ -28,8 +29,13 @@ void enable_subvolume_quotas(const std::string& path);
 /// Limits what the subvolume may hold alone, not shared with others, in bytes. Past it writers get EDQUOT.
 void limit_subvolume(const std::string& path, uint64_t bytes);
 
-/// The paths by which two subvolumes differ, from the file system's own trees: what both share is not read. A superset,
-/// to be compared. Both are read-only.
-PathTree changed_paths(const std::string& tree, const std::string& parent);
+/// The transaction in which the subvolume `tree` was made as a snapshot of `parent`; nullopt when it was not.
+std::optional<uint64_t> branched_at(const std::string& tree, const std::string& parent);
+
+/// The paths by which a snapshot differs from what it came from, found in the file system's own trees: what was not
+/// written after the transaction `since`, in which they parted, is not read. A superset, to be compared. `tree` is a
+/// read-only snapshot, made just now, of the subvolume that branched from `parent`: making it brought all that was
+/// written before into the trees.
+PathTree changed_paths(const std::string& tree, const std::string& parent, uint64_t since);
 
 }  // namespace gantry

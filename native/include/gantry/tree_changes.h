@@ -58,12 +58,16 @@ enum class Compare {
 /// Relative paths, name by name.
 struct PathTree {
   std::map<std::string, PathTree> below;
-  void add(std::string_view path);
+  /// Names may have come to this folder or gone from it.
+  bool listed = false;
+  /// The node of a path, made when it is not there. Nodes stay where they are.
+  PathTree& add(std::string_view path);
 };
 
 /// Compares two trees. A folder in which something changed is reported as modified. Without `parent` everything is
 /// added. With `only` (and a parent whose inode numbers `tree` kept, as snapshots do) nothing beside those paths is
-/// looked at, except below a folder that is another one than before.
+/// looked at, except names that only one of the two has in a folder that is to be listed, and all that is below a
+/// folder that is another one than before.
 void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
                const TakeChange& take, const PathTree* only = nullptr);
 
