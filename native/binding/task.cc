@@ -3,8 +3,56 @@
 #include <cstring>
 
 #include "gantry/error.h"
+#include "gantry/workers.h"
 
 namespace gantry::binding {
+namespace {
+
+/// One for all environments of the process; its threads outlive each of them.
+Workers& workers() {
+  static Workers* const all = new Workers;
+  return *all;
+}
+
+/// What comes back to one environment's main thread.
+struct Returns {
+  Napi::ThreadSafeFunction back;
+  /// Of the main thread. While it is not zero the process does not end.
+  size_t under_way = 0;
+};
+
+}  // namespace
+
+void init_tasks(Napi::Env env) {
+  auto* returns = new Returns;
+  returns->back = Napi::ThreadSafeFunction::New(env, Napi::Function(), "gantry", 0, 1);
+  returns->back.Unref(env);
+  env.SetInstanceData<Returns>(returns);
+}
+
+void run_then(Napi::Env env, std::function<void()> work, std::function<void(Napi::Env)> settle) {
+  auto* returns = env.GetInstanceData<Returns>();
+  Napi::ThreadSafeFunction back = returns->back;
+  // Held for the worker: an environment that ends meanwhile leaves the function there until it is let go.
+  back.Acquire();
+  try {
+    workers().run([back, work = std::move(work), settle = std::move(settle)]() mutable {
+      work();
+      napi_status told = back.BlockingCall([settle = std::move(settle)](Napi::Env env, Napi::Function) {
+        Napi::HandleScope scope(env);
+        auto* returns = env.GetInstanceData<Returns>();
+        if (--returns->under_way == 0) returns->back.Unref(env);
+        settle(env);
+      });
+      // A call that finds the environment closing has let go by itself.
+      if (told != napi_closing) back.Release();
+    });
+  } catch (...) {
+    back.Release();
+    throw to_js_error(env, std::current_exception());
+  }
+  if (returns->under_way++ == 0) returns->back.Ref(env);
+}
 
 Napi::Error to_js_error(Napi::Env env, std::exception_ptr thrown) {
   try {

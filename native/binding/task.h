@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 namespace gantry::binding {
@@ -27,8 +26,12 @@ Napi::Value guarded(Napi::Env env, Call call) {
   }
 }
 
-/// Runs `work` on a thread of its own and settles the returned promise, on the main thread, with what `convert` makes
-/// of the result. Not libuv's pool: four calls that a user's path or a dead network file system blocks would stop every
+/// Runs `work` on a thread that has nothing else to do, which keeps this process alive, then `settle` on the main
+/// thread.
+void run_then(Napi::Env env, std::function<void()> work, std::function<void(Napi::Env)> settle);
+
+/// Runs `work` off the main thread and settles the returned promise, on the main thread, with what `convert` makes of
+/// the result. Not libuv's pool: four calls that a user's path or a dead network file system blocks would stop every
 /// other file call.
 template <typename Result>
 Napi::Value run_off_thread(Napi::Env env, std::function<Result()> work,
@@ -45,34 +48,35 @@ Napi::Value run_off_thread(Napi::Env env, std::function<Result()> work,
   state->work = std::move(work);
   state->convert = std::move(convert);
   Napi::Promise promise = state->deferred.Promise();
-  // Referenced until the thread is done, so the process does not end under it.
-  auto back = Napi::ThreadSafeFunction::New(env, Napi::Function(), "gantry", 0, 1);
-  std::thread([state, back]() mutable {
-    try {
-      state->result.emplace(state->work());
-    } catch (...) {
-      state->thrown = std::current_exception();
-    }
-    state->work = nullptr;
-    back.BlockingCall([state](Napi::Env env, Napi::Function) {
-      Napi::HandleScope scope(env);
-      if (state->thrown) {
-        state->deferred.Reject(to_js_error(env, state->thrown).Value());
-        return;
-      }
-      try {
-        state->deferred.Resolve(state->convert(env, *state->result));
-      } catch (const Napi::Error& error) {
-        state->deferred.Reject(error.Value());
-      }
-    });
-    back.Release();
-  }).detach();
+  run_then(
+      env,
+      [state] {
+        try {
+          state->result.emplace(state->work());
+        } catch (...) {
+          state->thrown = std::current_exception();
+        }
+        state->work = nullptr;
+      },
+      [state](Napi::Env env) {
+        if (state->thrown) {
+          state->deferred.Reject(to_js_error(env, state->thrown).Value());
+          return;
+        }
+        try {
+          state->deferred.Resolve(state->convert(env, *state->result));
+        } catch (const Napi::Error& error) {
+          state->deferred.Reject(error.Value());
+        }
+      });
   return promise;
 }
 
 /// For work without a result.
 Napi::Value run_off_thread(Napi::Env env, std::function<void()> work);
+
+/// Before the parts: what {@link run_then} needs in this environment.
+void init_tasks(Napi::Env env);
 
 /// Each part of the addon registers its own functions.
 void init_files(Napi::Env env, Napi::Object exports);

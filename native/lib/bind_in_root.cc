@@ -16,6 +16,7 @@
 #include "gantry/path.h"
 #include "gantry/root_files.h"
 #include "gantry/tar_reader.h"
+#include "gantry/workers.h"
 
 // From sys/mount.h, which cannot be included together with linux/mount.h before glibc 2.37.
 extern "C" int umount2(const char* target, int flags) noexcept;
@@ -81,8 +82,8 @@ void attach(const Detached& bind, const UniqueFd& to, const std::string& name) {
 /// Mounts are changed from within their namespace alone. All that needs /proc is done before: the one there is another.
 void enter(int mount_namespace) {
   // A thread that shares its working directory with others cannot change its mount namespace.
-  if (::unshare(CLONE_FS) != 0) throw_errno("unshare", "CLONE_FS");
-  if (::setns(mount_namespace, CLONE_NEWNS) != 0) throw_errno("setns", "mount namespace");
+  unshare_thread(CLONE_FS, "CLONE_FS");
+  enter_with_thread(mount_namespace, CLONE_NEWNS, "mount namespace");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "extractor.h"
 #include "gantry/error.h"
 #include "gantry/path.h"
+#include "gantry/workers.h"
 
 namespace gantry {
 namespace {
@@ -51,8 +52,13 @@ std::pair<std::string, std::string> split_path(const std::string& path) {
 Extractor::Extractor(TarReader& archive, const ExtractOptions& options) : archive_(archive), options_(options) {
   // A umask of its own for this thread makes modes exact at creation, which saves a chmod for every file. A default
   // ACL on the target would overrule it.
-  exact_modes_ = unshare(CLONE_FS) == 0;
-  if (exact_modes_) umask(0);
+  try {
+    unshare_thread(CLONE_FS, "CLONE_FS");
+    umask(0);
+    exact_modes_ = true;
+  } catch (const SysError&) {
+    // A filter around the daemon may forbid it.
+  }
   UniqueFd base = open_in_root(options.root, options.base, O_RDONLY | O_DIRECTORY);
   if (fgetxattr(base.get(), "system.posix_acl_default", nullptr, 0) > 0) exact_modes_ = false;
   uid_ = geteuid();

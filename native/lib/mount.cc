@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "gantry/error.h"
+#include "gantry/workers.h"
 
 namespace gantry {
 namespace {
@@ -166,7 +167,7 @@ void mount_new(const MountRequest& request, const Parsed& parsed, const std::str
     // the kernel takes them as relative to the working directory, which this thread can have for itself.
     std::string folder = common_folder(parsed.data);
     if (!folder.empty()) {
-      if (unshare(CLONE_FS) != 0) throw_errno("unshare", "CLONE_FS");
+      unshare_thread(CLONE_FS, "CLONE_FS");
       if (chdir(folder.c_str()) != 0) throw_errno("chdir", folder);
       data = joined(relative_to(parsed.data, folder));
     }

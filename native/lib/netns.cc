@@ -14,6 +14,7 @@
 
 #include "gantry/error.h"
 #include "gantry/fd.h"
+#include "gantry/workers.h"
 
 namespace gantry {
 
@@ -35,7 +36,7 @@ void create_namespace(const std::string& path) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444));
   if (!file) throw_errno("open", path);
   try {
-    if (::unshare(CLONE_NEWNET) < 0) throw_errno("unshare", "network namespace");
+    unshare_thread(CLONE_NEWNET, "network namespace");
     loopback_up();
     // A kernel without IPv6 has no such file, and nothing to turn off.
     try {
@@ -62,7 +63,7 @@ void enter_namespace(const std::string& path) {
   if (path.empty()) return;
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) throw_errno("open", path);
-  if (::setns(fd.get(), CLONE_NEWNET) < 0) throw_errno("setns", path);
+  enter_with_thread(fd.get(), CLONE_NEWNET, path.c_str());
 }
 
 void write_sysctl(const std::string& key, const std::string& value) {
