@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { invalid } from './errors.js';
 
 declare const brand: unique symbol;
@@ -23,7 +23,7 @@ export function parseDigest(text: string): Digest {
   return text as Digest;
 }
 
-export const sha256 = (bytes: Uint8Array | string): Digest => `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
+export const sha256 = (bytes: Uint8Array | string): Digest => `sha256:${hash('sha256', bytes)}` as Digest;
 
 /** The 64 hex digits of a digest: its name as a file. */
 export const hexOf = (digest: Digest): string => digest.slice('sha256:'.length);

@@ -4,7 +4,6 @@ import type { Logger } from '../contracts/manifest.js';
 import type { DriverRegistry, OpenDriver } from '../extension/driver-registry.js';
 import type { InitLayers } from './init-layers.js';
 import type { LayerRecords, WritableRecord } from './layer-records.js';
-
 import { stackOf, type StackedLayer } from './stack.js';
 import type { Unpacker } from './unpack.js';
 
@@ -21,11 +20,17 @@ export class LayerMender {
 
   /** A stack as the records have it. Fails when a record in the middle is missing. */
   stackOf(driver: string, top: ChainId | undefined): StackedLayer[] {
-    const stack = stackOf(
-      driver,
-      this.records.stackBelow(driver, top).map(({ diff, blob }) => ({ diffId: diff, blob })),
-    );
-    if (stack.at(-1)?.chain !== top)
+    const records = this.records.stackBelow(driver, top);
+    const stack = records.map(({ diff, blob, chain, snapshot, parent }, index): StackedLayer => ({
+      diff,
+      blob,
+      chain,
+      snapshot,
+      parent,
+      parentSnapshot: records[index - 1]?.snapshot,
+      arriving: undefined,
+    }));
+    if (stack.at(-1)?.chain !== top || stack[0]?.parent !== undefined)
       throw new EngineError('system', `the layers below ${top} have no records for storage driver ${driver}`);
     return stack;
   }

@@ -12,6 +12,13 @@ const SCHEMA = [
   'CREATE INDEX layer_hold_chain ON layer_hold (chain, driver)',
 ];
 
+/** In one question instead of one for each layer, since every start of a container asks. */
+const STACK_BELOW = `WITH RECURSIVE stack (depth, chain) AS (
+    SELECT 0, ?2
+    UNION ALL
+    SELECT depth + 1, parent FROM stack JOIN layer_snapshot USING (chain) WHERE driver = ?1 AND parent IS NOT NULL)
+  SELECT layer_snapshot.* FROM stack JOIN layer_snapshot USING (chain) WHERE driver = ?1 ORDER BY depth DESC`;
+
 /** One unpacked layer of one driver. */
 export interface SnapshotRecord {
   readonly driver: string;
@@ -142,14 +149,8 @@ export class LayerRecords {
 
   /** The layers of a stack, bottom first, as far down as there are records. */
   stackBelow(driver: string, top: ChainId | undefined): SnapshotRecord[] {
-    const stack: SnapshotRecord[] = [];
-    for (let chain = top; chain !== undefined;) {
-      const record = this.snapshot(driver, chain);
-      if (!record) break;
-      stack.unshift(record);
-      chain = record.parent;
-    }
-    return stack;
+    if (top === undefined) return [];
+    return this.db.all(STACK_BELOW, driver, top).map(toSnapshot);
   }
 
   sizeOf(chain: ChainId): number | undefined {

@@ -95,6 +95,19 @@ describe.skipIf(!isRoot)('overlay2', () => {
     expect(await driver.exists(id('a'))).toBe(true);
   });
 
+  it('makes the short name of a layer again that somebody removed', async () => {
+    await driver.create(id('image'), { writable: false });
+    await driver.create(id('container'), { writable: true, parent: id('image') });
+    const links = join(env.root, 'l');
+    for (const name of readdirSync(links)) rmSync(join(links, name));
+    expect(await driver.exists(id('image'))).toBe(true);
+    const [mount] = await driver.acquire(id('container'));
+    if (!mount) throw new Error('nothing to mount');
+    await host.files.mount(mount, join(root, 'mnt'));
+    await host.files.unmount(join(root, 'mnt'));
+    await driver.release(id('container'));
+  });
+
   it('fails a difference in which overlayfs keeps references instead of content', async () => {
     await driver.create(id('a'), { writable: true });
     const folder = join(env.root, id('a'), 'diff', 'moved');

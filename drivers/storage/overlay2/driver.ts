@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -9,7 +9,7 @@ import type { Mount } from '@gantry/core/contracts/mount.js';
 import type { AppliedLayer, Change, CreateSnapshot, LayerInput, StorageDriver } from '@gantry/core/contracts/storage.js';
 import { Acquired } from '../acquired.js';
 import { archiveStream } from '../archive-stream.js';
-import { backingName, snapshotNames } from '../backing.js';
+import { backingName, isErrno, snapshotNames } from '../backing.js';
 import type { ProjectQuota } from '../../project-quota.js';
 import { type Layout, linkName } from './layout.js';
 import type { OverlayFacts } from './probe.js';
@@ -60,8 +60,7 @@ export class Overlay2Driver implements StorageDriver {
       if (below.length > 0) writeFileSync(this.layout.lower(id), below.map((one) => `l/${this.snapshots.get(one).link}`).join(':'));
       const boot = writable && volatile && this.facts.volatile ? this.boot : undefined;
       if (boot !== undefined) writeFileSync(this.layout.volatile(id), boot);
-      rmSync(this.layout.shortLink(link), { force: true });
-      symlinkSync(join('..', id, 'diff'), this.layout.shortLink(link));
+      this.makeShortLink(id, link);
       writeFileSync(this.layout.link(id), link);
       this.snapshots.remember(id, {
         link,
@@ -77,8 +76,14 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async exists(id: SnapshotId): Promise<boolean> {
-    const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
-    if (isThere(this.layout.link(id)) && isThere(this.layout.diff(id))) return this.snapshots.find(id) !== undefined;
+    const known = this.snapshots.find(id);
+    // Asked for each layer of an image at each start of a container: one look tells that the folder is there, and overlayfs' way to it.
+    if (known && existsSync(this.layout.shortLink(known.link))) return true;
+    if (known && existsSync(this.layout.diff(id))) {
+      this.env.log.warn('the short name of a snapshot is gone and is made again', { snapshot: id });
+      this.makeShortLink(id, known.link);
+      return true;
+    }
     this.snapshots.forget(id);
     return false;
   }
@@ -165,6 +170,17 @@ export class Overlay2Driver implements StorageDriver {
 
   async close(): Promise<void> {
     await this.views.removeLeft();
+  }
+
+  private makeShortLink(id: SnapshotId, link: string): void {
+    const [path, target] = [this.layout.shortLink(link), join('..', id, 'diff')];
+    try {
+      symlinkSync(target, path);
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) throw error;
+      rmSync(path);
+      symlinkSync(target, path);
+    }
   }
 
   /** A new difference hides the root folder below it, so it must look like that one. */
