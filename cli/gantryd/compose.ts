@@ -29,9 +29,11 @@ import { VolumeService } from '@gantry/core/volume/volume-service.js';
 import { host } from '@gantry/native/index.js';
 import { PluginHost } from '@gantry/plugins/host/plugin-host.js';
 import { RemoteAuthorization } from '@gantry/plugins/remote/authorization.js';
+import { MetricsCollectors } from '@gantry/plugins/remote/metrics.js';
 import type { DaemonConfig } from './config.js';
 import { builtIn, configuredRuntimes, driverOptions } from './driver-sources.js';
 import type { Lifecycle } from './lifecycle.js';
+import { openMetrics } from './metrics.js';
 import { writePidFile } from './pid-file.js';
 import { reconcile } from './reconcile.js';
 import type { ReloadTarget } from './reload.js';
@@ -74,8 +76,12 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     origins: [managed],
     log,
     logCopy: async () => (await registry.get('log', 'json-file')).driver,
-    changed: (status, error) => tellOfPlugin(events, status, error),
+    changed: (status, error) => {
+      tellOfPlugin(events, status, error);
+      if (status.state === 'active' && status.kinds.includes('MetricsCollector')) collectors.add(status.name);
+    },
   });
+  const collectors = new MetricsCollectors(plugins, log);
   const cluster = await lifecycle.start(
     'cluster store',
     async () => settings.clusterStore && ClusterService.open(settings.clusterStore, join(settings.dataRoot, 'cluster'), host.net, log),
@@ -142,11 +148,31 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => images.open(),
     () => images.close(),
   );
+  const { metrics, times } = await openMetrics({
+    system: container.resolve(Tokens.System),
+    room,
+    events,
+    plugins,
+    settings,
+    lifecycle,
+    log,
+  });
+  managedPlugins.useMetrics({
+    serve: async (folder) => void (await metrics.listen({ folder })),
+    leave: (folder) => metrics.leave(folder),
+    began: (name) => collectors.add(name),
+    ending: (name) => collectors.remove(name),
+  });
   managed.use(managedPlugins);
   await lifecycle.start(
     'managed plugins',
     () => managedPlugins.open(),
     () => managedPlugins.close(),
+  );
+  await lifecycle.start(
+    'metrics collectors',
+    () => collectors,
+    () => collectors.close(),
   );
   await lifecycle.start('volumes', () => volumes.open());
   if (cluster) networks.useCluster(cluster);
@@ -203,6 +229,7 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
         },
         log,
         authorization: accessChain(settings, plugins),
+        times,
         whileFreeing: (work) => database.freeing(work),
         unsent: (fd) => host.net.unsent(fd),
         peerUid: (fd) => host.net.peerCredentials(fd).uid,

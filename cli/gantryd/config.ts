@@ -194,6 +194,7 @@ function fromValues(values: Values): DaemonConfig {
     debug: flag('debug') || text('log-level') === 'debug',
     labels: list('labels'),
     storageDriver: text('storage-driver'),
+    metricsAddress: readAddress('metrics-addr', text('metrics-addr')),
     storageOptions: map('storage-opts'),
     bridge: text('bridge', builtIn.names('network').includes('bridge') ? 'gantry0' : 'none'),
     bip: text('bip'),
@@ -271,6 +272,12 @@ function readBuild(): { gitCommit: string; buildTime: string } {
   } catch {
     return { gitCommit: '', buildTime: '' };
   }
+}
+
+function readAddress(key: string, address: string): string {
+  const port = Number(/^(?:[^:\s]*|\[[0-9a-fA-F:.]+\]):(\d+)$/.exec(address)?.[1] ?? Number.NaN);
+  if (address !== '' && !(port <= 65_535)) throw invalid(`invalid ${key} ${JSON.stringify(address)}: it must be HOST:PORT`);
+  return address;
 }
 
 function readLogLevel(level: string): string {

@@ -72,6 +72,7 @@ export const options: readonly Option[] = [
   option('max-concurrent-downloads', 'number', 'layers that one pull loads at once'),
   option('max-concurrent-uploads', 'number', 'layers that one push sends at once'),
   option('max-download-attempts', 'number', 'tries for one layer'),
+  option('metrics-addr', 'string', "HOST:PORT where the engine's metrics are served for Prometheus"),
   option('tls', 'boolean', 'TLS on TCP sockets'),
   option('tlsverify', 'boolean', 'TLS on TCP sockets, and clients need a certificate'),
   option('tlscacert', 'string', 'CA that signs client certificates'),

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
 import type { AuthorizationPlugin } from '../contracts/authorization.js';
 import type { Logger } from '../contracts/manifest.js';
+import type { ActionTimes } from '../system/engine-metrics.js';
 import { Authorization } from './authorization.js';
 import { compileBodySchema, onlyStreams, readBodies } from './body.js';
 import { peerOf, refuseBrowsers } from './connection.js';
@@ -22,6 +23,7 @@ import { imageArchiveRoutes } from './images/archive-routes.js';
 import { imageRoutes } from './images/routes.js';
 import { limits } from './limits.js';
 import { bindUnix } from './listen.js';
+import { measureRoutes } from './measured.js';
 import { missingRoutes } from './missing/routes.js';
 import { networkRoutes } from './networks/routes.js';
 import { pluginArchiveRoutes, pluginRoutes } from './plugins/routes.js';
@@ -45,6 +47,8 @@ export interface ServerOptions {
   readonly authorization?: () => readonly AuthorizationPlugin[];
   /** Host names under which plain TCP clients may ask for the engine, beside addresses, `localhost`, this host's name and what is listened on. */
   readonly hostNames?: readonly string[];
+  /** Where the time of routes is noted that the metrics tell of. */
+  readonly times?: ActionTimes;
   /** Runs a request that frees disk space, with all that follows from it. */
   readonly whileFreeing?: (work: () => void) => void;
   /** SIOCOUTQ: bytes written to a descriptor that its peer has not taken yet. */
@@ -146,6 +150,7 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
   });
   authorization.guard(app);
 
+  if (options.times) measureRoutes(app, options.times);
   systemRoutes(app, services, context);
   containerRoutes(app, services, context);
   containerStreamRoutes(app, services, context);

@@ -194,6 +194,14 @@ export interface EndpointRequest {
 
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
 
+/** As `info` counts them: one that waits for its restart is meant to run. */
+export function countStates(states: Iterable<ContainerStatus>): { running: number; paused: number; stopped: number } {
+  const counts = { running: 0, paused: 0, stopped: 0 };
+  for (const status of states)
+    counts[status === 'paused' ? status : status === 'running' || status === 'restarting' ? 'running' : 'stopped']++;
+  return counts;
+}
+
 export interface HealthLogEntry {
   readonly start: string;
   readonly end: string;

@@ -66,6 +66,8 @@ export class HealthMonitor {
     const check = container.config.healthcheck;
     const before = this.room.store.byFullId(this.id)?.state.health ?? { status: 'starting' as const, failingStreak: 0, log: [] };
     const healthy = entry.exitCode === 0;
+    this.room.probes.made++;
+    if (!healthy) this.room.probes.failed++;
     const inStartPeriod = performance.now() - this.startedAt < (check?.startPeriod ?? 0) / NANOSECONDS_PER_MS;
     if (healthy) this.starting = false;
     const excused = !healthy && before.status === 'starting' && inStartPeriod;

@@ -29,6 +29,8 @@ export class ContainerRoom {
   readonly live = new LiveContainers();
   /** One operation at a time per container id. Never held while waiting for a process to end. */
   readonly locks = new KeyedLock();
+  /** Probes of health checks since the daemon's start. */
+  readonly probes = { made: 0, failed: 0 };
   private known: HostFacts | undefined;
   private seccompProfile = '';
   private apparmorProfile = '';

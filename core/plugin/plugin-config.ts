@@ -71,6 +71,8 @@ export interface PluginConfig {
 
 /** Where a plugin makes its socket, as the plugin sees it. */
 export const SOCKET_FOLDER = '/run/docker/plugins';
+/** Where a plugin that collects the engine's metrics finds `metrics.sock`. */
+export const METRICS_FOLDER = '/run/docker';
 
 const WHAT = "the plugin's config.json";
 const TYPE = /^([\w-]+)\.([\w-]+)\/([\w.-]+)$/;

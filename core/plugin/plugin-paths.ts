@@ -1,6 +1,6 @@
 import { join, posix } from 'node:path';
 import type { Settings } from '../system/settings.js';
-import { SOCKET_FOLDER } from './plugin-config.js';
+import { METRICS_FOLDER, SOCKET_FOLDER } from './plugin-config.js';
 import type { Plugin } from './plugins.js';
 
 /** Where the files of a plugin are. All follow from its record, so that what a crash left can be found. */
@@ -41,6 +41,12 @@ export class PluginPaths {
   /** What the plugin sees as the folder of its socket. */
   sockets(id: string): string {
     return join(this.run(id), 'sock');
+  }
+
+  /** What a plugin that collects the engine's metrics sees as the folder above that one. */
+  metrics({ id, config }: Pick<Plugin, 'id' | 'config'>): string {
+    // One that shares this very folder with the host has its metrics there: two mounts at one place would hide each other.
+    return config.propagatedMount === METRICS_FOLDER ? this.propagated(id) : join(this.run(id), 'docker');
   }
 
   socket({ id, config }: Pick<Plugin, 'id' | 'config'>): string {

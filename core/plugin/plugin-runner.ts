@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineError, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
@@ -16,7 +16,7 @@ import type { Settings } from '../system/settings.js';
 import { SOCKET_FOLDER } from './plugin-config.js';
 import type { PluginPaths } from './plugin-paths.js';
 import { buildPluginSpec } from './plugin-spec.js';
-import type { Plugin, PluginLife } from './plugins.js';
+import type { MetricsOffer, Plugin, PluginLife } from './plugins.js';
 
 const SIGTERM = 15;
 const SIGKILL = 9;
@@ -46,6 +46,7 @@ interface Running {
 /** The processes of plugins: started, watched, started again, ended. Each is a container of the engine's own runtime, and outlives the daemon. */
 export class PluginRunner {
   private readonly running = new Map<string, Running>();
+  private metrics: MetricsOffer | undefined;
 
   constructor(
     private readonly settings: Settings,
@@ -54,6 +55,11 @@ export class PluginRunner {
     private readonly drivers: DriverRegistry,
     private readonly log: Logger,
   ) {}
+
+  /** Before any plugin is started. */
+  useMetrics(metrics: MetricsOffer): void {
+    this.metrics = metrics;
+  }
 
   life(id: string): PluginLife {
     return this.running.get(id)?.life ?? { state: 'stopped', pid: 0, restarts: 0, lastError: '' };
@@ -70,7 +76,10 @@ export class PluginRunner {
     const { driver } = await this.runtime();
     const found = await driver.find({ id: plugin.id, bundle: this.paths.bundle(plugin.id), stateDir: this.paths.task(plugin.id) });
     if (found.state === 'running') {
+      // The socket of the last daemon is dead; a new one in its place is seen in the plugin at once.
       this.watch(plugin, found.task);
+      const metrics = await this.offerMetrics(plugin);
+      if (metrics !== '') this.metrics?.began(plugin.name);
       return;
     }
     if (found.state === 'exited') await found.task.delete();
@@ -79,6 +88,7 @@ export class PluginRunner {
 
   /** Ends a plugin's process, by asking first; nothing of it is left. Repeatable. */
   async stop(plugin: Plugin): Promise<void> {
+    if (collectsMetrics(plugin)) await this.metrics?.ending(plugin.name);
     const running = this.running.get(plugin.id);
     if (running) {
       running.stop.abort();
@@ -112,16 +122,19 @@ export class PluginRunner {
     try {
       const { driver } = await this.runtime();
       // A socket of its last run would be taken for this one's.
+      await this.metrics?.leave(this.paths.metrics(plugin));
       await this.host.files.removeTree(this.paths.run(id));
       for (const folder of [this.paths.bundle(id), this.paths.sockets(id)]) await mkdir(folder, { recursive: true, mode: 0o755 });
       await mkdir(this.paths.task(id), { recursive: true, mode: 0o700 });
       undo.push('remove what only a running plugin has', () => this.release(plugin));
       const propagated = await this.sharePropagated(plugin);
+      const metrics = await this.offerMetrics(plugin);
       const spec = buildPluginSpec({
         plugin,
         rootfs: this.paths.rootfs(plugin),
         sockets: this.paths.sockets(id),
         propagated,
+        metrics: metrics === propagated ? '' : metrics,
         devices: await this.devicesOf(plugin),
         cgroupParent: this.settings.cgroupParent,
         shmSize: this.settings.defaultShmSize,
@@ -145,6 +158,7 @@ export class PluginRunner {
       failpoint('plugin.start.2');
       await this.untilListening(plugin, task, patience, began);
       undo.dismiss();
+      if (metrics !== '') this.metrics?.began(plugin.name);
       return task;
     } catch (error) {
       await undo.run();
@@ -255,8 +269,20 @@ export class PluginRunner {
     return path;
   }
 
+  /** The folder with the engine's metrics, served from now on; '' for a plugin that does not collect them. */
+  private async offerMetrics(plugin: Plugin): Promise<string> {
+    if (!this.metrics || !collectsMetrics(plugin)) return '';
+    const folder = this.paths.metrics(plugin);
+    // The folder of sockets is mounted into it, and nothing can be made there later.
+    await mkdir(join(folder, basename(SOCKET_FOLDER)), { recursive: true, mode: 0o755 });
+    await this.metrics.serve(folder);
+    return folder;
+  }
+
   private async release(plugin: Plugin): Promise<void> {
     const { files } = this.host;
+    // What is open in a mount keeps it.
+    await this.metrics?.leave(this.paths.metrics(plugin));
     for (const place of [this.paths.propagated(plugin.id), this.paths.run(plugin.id)]) {
       for (const { target } of files.mountsBelow(place)) {
         await files.unmount(target).catch(async (error: unknown) => {
@@ -292,6 +318,9 @@ export class PluginRunner {
     };
   }
 }
+
+const collectsMetrics = ({ config }: Plugin): boolean =>
+  config.types.some(({ prefix, capability }) => prefix === 'docker' && capability.toLowerCase() === 'metricscollector');
 
 /** Whether somebody takes connections there now. */
 function listens(path: string): Promise<boolean> {

@@ -30,7 +30,7 @@ import { PluginRunner } from './plugin-runner.js';
 import { applySettings, carriedOver, initialSettings } from './plugin-settings.js';
 import { PluginStore, pluginName } from './plugin-store.js';
 import { PluginTransfer, type RemotePlugin } from './plugin-transfer.js';
-import type { InstallPlugin, Plugin, PluginContent, PluginDocuments, PluginLife, Plugins } from './plugins.js';
+import type { InstallPlugin, MetricsOffer, Plugin, PluginContent, PluginDocuments, PluginLife, Plugins } from './plugins.js';
 
 /** Who holds a plugin's blobs. */
 const ownerOf = (id: string): string => `plugin:${id}`;
@@ -64,6 +64,11 @@ export class PluginService implements Plugins {
     this.paths = new PluginPaths(settings);
     this.transfer = new PluginTransfer(settings, host, content);
     this.runner = new PluginRunner(settings, this.paths, host, drivers, log);
+  }
+
+  /** Before `open`. */
+  useMetrics(metrics: MetricsOffer): void {
+    this.runner.useMetrics(metrics);
   }
 
   useUsers(users: PluginUsers): void {

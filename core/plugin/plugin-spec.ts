@@ -5,7 +5,7 @@ import { DEFAULT_PATH } from '../container/environment.js';
 import type { OciMount, OciNamespace, OciSpec } from '../container/oci-spec.js';
 import { DEFAULT_DEVICE_RULES, MASKED_PATHS, READONLY_PATHS, cgroupPath } from '../container/spec.js';
 import { ociMounts } from '../container/spec-mounts.js';
-import { SOCKET_FOLDER } from './plugin-config.js';
+import { METRICS_FOLDER, SOCKET_FOLDER } from './plugin-config.js';
 import type { Plugin } from './plugins.js';
 
 export interface PluginSpecInput {
@@ -14,6 +14,8 @@ export interface PluginSpecInput {
   readonly sockets: string;
   /** '' for none. */
   readonly propagated: string;
+  /** The folder of the engine's metrics for a plugin that collects them, where no propagated mount is in its place; '' for none. */
+  readonly metrics: string;
   readonly devices: ResolvedDevices;
   readonly cgroupParent: string;
   /** Bytes. */
@@ -67,7 +69,7 @@ function namespacesOf({ config }: Plugin): OciNamespace[] {
   return namespaces;
 }
 
-function mountsOf({ plugin, sockets, propagated, shmSize }: PluginSpecInput): OciMount[] {
+function mountsOf({ plugin, sockets, propagated, metrics, shmSize }: PluginSpecInput): OciMount[] {
   const { config, settings } = plugin;
   const base = ociMounts({
     binds: [],
@@ -89,6 +91,8 @@ function mountsOf({ plugin, sockets, propagated, shmSize }: PluginSpecInput): Oc
       throw invalid(`mount ${JSON.stringify(name || destination)} of plugin ${plugin.name} has no source: set it first`);
     own.push({ destination, type, source, options });
   }
+  // Before the sockets, whose folder is below it.
+  if (metrics !== '') own.push({ destination: METRICS_FOLDER, type: 'bind', source: metrics, options: ['rbind', 'ro'] });
   own.push({ destination: SOCKET_FOLDER, type: 'bind', source: sockets, options: ['rbind', 'rshared'] });
   if (config.network === 'host' || config.network === 'bridge') {
     for (const file of ['/etc/hosts', '/etc/resolv.conf'])

@@ -42,6 +42,18 @@ export interface Plugin extends PluginContent {
   readonly rootfs: string;
 }
 
+/** What plugins that collect the engine's metrics are given. */
+export interface MetricsOffer {
+  /** Serves the metrics at `metrics.sock` in this folder, which exists and which the plugin may be able to write. Repeatable. */
+  serve(folder: string): Promise<void>;
+  /** Ends that; repeatable. */
+  leave(folder: string): Promise<void>;
+  /** The plugin of this name listens. */
+  began(name: string): void;
+  /** It is about to be stopped. Never fails, and does not take long. */
+  ending(name: string): Promise<void>;
+}
+
 /** Where a plugin's process stands, which no record tells. */
 export interface PluginLife {
   readonly state: 'stopped' | 'starting' | 'running' | 'failing';

@@ -14,10 +14,13 @@ export class EventBus implements Events {
   private readonly past: EngineEvent[] = [];
   private readonly subscribers = new Set<(event: EngineEvent) => void>();
   private lastTime = 0n;
+  /** How many there were since the daemon's start. */
+  published = 0;
 
   publish(event: Omit<EngineEvent, 'time'>): void {
     const now = BigInt(Date.now()) * 1_000_000n;
     // Distinct and rising even within one millisecond or when the clock steps back: `since` must neither repeat nor skip.
+    this.published++;
     this.lastTime = now > this.lastTime ? now : this.lastTime + 1n;
     const stamped: EngineEvent = { ...event, time: this.lastTime };
     this.past.push(stamped);

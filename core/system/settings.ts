@@ -21,6 +21,8 @@ export interface Settings {
   readonly labels: readonly string[];
   /** '' chooses the best that the host serves. */
   readonly storageDriver: string;
+  /** HOST:PORT where the engine's metrics are served, '' for nowhere on the network. */
+  readonly metricsAddress: string;
   /** `driver.option` to value, or bare options for the default driver. */
   readonly storageOptions: Readonly<Record<string, string>>;
   /** Name of the default network's bridge (`gantry0` unless `--bridge`); `none` for no default network. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { availableParallelism, hostname, machine, release, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inject, injectable } from 'tsyringe';
+import { countStates } from '../container/container.js';
 import type { Containers } from '../container/containers.js';
 import type { PluginDirectory } from '../contracts/plugin.js';
 import type { DriverKind, Logger } from '../contracts/manifest.js';
@@ -114,12 +115,7 @@ export class SystemService implements System {
       this.unavailable ?? this.probes.get([]),
       this.networkWarnings.get([]),
     ]);
-    const counts = { running: 0, paused: 0, stopped: 0 };
-    for (const { container } of views) {
-      if (container.state.status === 'running' || container.state.status === 'restarting') counts.running++;
-      else if (container.state.status === 'paused') counts.paused++;
-      else counts.stopped++;
-    }
+    const counts = countStates(views.map(({ container }) => container.state.status));
     const cgroup = (this.cgroup ??= cgroupFeatures());
     const os = operatingSystem();
     const ipv4Forwarding = isSwitchedOn('/proc/sys/net/ipv4/ip_forward');

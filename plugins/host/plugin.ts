@@ -129,10 +129,12 @@ export class Plugin {
       this.kindsKnown = this.place.kinds;
       return this.place.kinds;
     }
-    const { Implements } = await this.met('Plugin.Activate', () => this.client.call('Plugin.Activate', undefined));
-    this.kindsKnown = Implements;
-    this.enter('active');
-    return Implements;
+    return this.met('Plugin.Activate', async () => {
+      const { Implements } = await this.client.call('Plugin.Activate', undefined);
+      // Before anybody is told that it is active, who may ask what it is.
+      this.kindsKnown = Implements;
+      return Implements;
+    });
   }
 
   private async reached<T>(method: Method, act: () => Promise<T>): Promise<T> {

@@ -14,6 +14,7 @@ export const testSettings = (own: Partial<Settings>): Settings => ({
   debug: false,
   labels: [],
   storageDriver: '',
+  metricsAddress: '',
   storageOptions: {},
   bridge: 'none',
   bip: '',
