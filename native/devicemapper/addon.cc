@@ -147,6 +147,7 @@ Napi::Value js_make_node(const Napi::CallbackInfo& info) {
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace gantry::binding;
+  init_tasks(env);
   auto add = [&](const char* name, Napi::Value (*call)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, call, name));
   };
