@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseCluster } from '@gantry/core/cluster/cluster-settings.js';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
 import type { Settings } from '@gantry/core/system/settings.js';
-import { builtIn } from './driver-sources.js';
+import { builtIn, checkStorageOptions } from './driver-sources.js';
 import { binFolder } from '@gantry/native/addon.js';
 import { defaultFolders } from '@gantry/plugins/host/discovery.js';
 import { version } from '../version.js';
@@ -239,6 +239,7 @@ function fromValues(values: Values): DaemonConfig {
     maxConcurrentUploads: number('max-concurrent-uploads', 5),
     maxDownloadAttempts: number('max-download-attempts', 5),
   };
+  checkStorageOptions(settings);
   const hosts = list('hosts');
   const tlsOn = flag('tls') || flag('tlsverify');
   for (const host of hosts) {

@@ -1,4 +1,6 @@
+import { invalid } from '@gantry/core/contracts/errors.js';
 import type { DriverKind, DriverManifest, DriverSource } from '@gantry/core/contracts/manifest.js';
+import { orNearest } from '@gantry/core/contracts/nearest.js';
 import type { Settings } from '@gantry/core/system/settings.js';
 import { drivers, leftOut } from '@gantry/drivers/index.js';
 import { ociRuntime } from '@gantry/drivers/runtime/oci-manifest.js';
@@ -20,6 +22,20 @@ export function configuredRuntimes(settings: Settings): DriverSource {
       kind === 'runtime' && Object.hasOwn(settings.runtimes, name) ? (ociRuntime(name) as unknown as DriverManifest<K>) : undefined,
     names: (kind) => (kind === 'runtime' ? Object.keys(settings.runtimes) : []),
   };
+}
+
+/**
+ * Refuses a `--storage-opt` that no driver of this build has, whether it will be needed or not. What a plugin takes only the plugin knows,
+ * so with one as the default anything may be its own.
+ */
+export function checkStorageOptions({ storageDriver, storageOptions }: Pick<Settings, 'storageDriver' | 'storageOptions'>): void {
+  if (storageDriver !== '' && !builtIn.names('storage').includes(storageDriver)) return;
+  const known = drivers.flatMap((manifest) => (manifest.kind === 'storage' ? (manifest.options ?? []) : []));
+  // Without a driver's name it is for the default, which says itself whether it has it.
+  const words = new Set([...known, ...known.map((option) => option.slice(option.indexOf('.') + 1))]);
+  for (const given of Object.keys(storageOptions))
+    if (!words.has(given.replace(/^devicemapper\./, 'dm.')))
+      throw invalid(`unknown storage-opt ${JSON.stringify(given.slice(0, 128))}${orNearest(given, known)}`);
 }
 
 /** What the user's settings mean for one driver, in the driver's own words. */

@@ -3,6 +3,7 @@ import { formatPlatform, normalizePlatform, parsePlatform, platformRank } from '
 import { EngineError, invalid, isKind, messageOf } from '../contracts/errors.js';
 import { newId } from '../contracts/ids.js';
 import type { DriverKind } from '../contracts/manifest.js';
+import { orNearest } from '../contracts/nearest.js';
 import { parseSize } from '../contracts/size.js';
 import type { Image } from '../image/images.js';
 import { failpoint } from '../state/failpoint.js';
@@ -149,7 +150,9 @@ async function chooseStorage(room: ContainerRoom, request: CreateContainer): Pro
   const { driver: named, size, ...rest } = request.hostConfig.storageOptions;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined)
-    throw invalid(`unknown storage option: ${unknown} (there are driver and size; a driver's own are the daemon's)`);
+    throw invalid(
+      `unknown storage option: ${unknown.slice(0, 128)}${orNearest(unknown, ['driver', 'size'])}; a driver's own are the daemon's`,
+    );
   if (named !== undefined && request.storageDriver !== '' && named !== request.storageDriver) {
     throw invalid(`conflicting storage drivers: ${request.storageDriver} and ${named}`);
   }

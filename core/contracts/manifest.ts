@@ -108,6 +108,11 @@ export interface DriverManifest<K extends DriverKind = DriverKind> {
   /** The word a user types. */
   readonly name: string;
   readonly capabilities: readonly Capability[];
+  /**
+   * storage: the options that it takes, as a user writes them (`btrfs.min_space`), so that a wrong one is refused when the daemon starts
+   * and not when a container first needs the driver. Absent: nobody knows before it is opened.
+   */
+  readonly options?: readonly string[];
   /** Cheap, without lasting effect; may be called before `open` and at any later time. */
   probe(env: DriverEnv): Promise<Probe>;
   /** Makes it ready. Called once for each daemon; failing here leaves nothing behind. */

@@ -1,4 +1,5 @@
 import { invalid } from '@gantry/core/contracts/errors.js';
+import { orNearest } from '@gantry/core/contracts/nearest.js';
 
 const MTU = 'com.docker.network.driver.mtu';
 
@@ -22,7 +23,10 @@ export function parseStacked<const Words extends Readonly<Record<string, readonl
       if (value !== '' && !values.includes(value))
         throw invalid(`invalid ${key}: ${JSON.stringify(value.slice(0, 64))} (it is one of ${values.join(', ')})`);
       if (value !== '') chosen[key] = value;
-    } else if (!key.startsWith('com.docker.')) throw invalid(`unknown option of the ${driver} driver: ${key.slice(0, 128)}`);
+    } else if (!key.startsWith('com.docker.'))
+      throw invalid(
+        `unknown option of the ${driver} driver: ${key.slice(0, 128)}${orNearest(key, ['parent', MTU, ...Object.keys(words)])}`,
+      );
   }
   return { parent, mtu, words: chosen as { [K in keyof Words]: Words[K][number] } };
 }

@@ -208,7 +208,12 @@ describe.skipIf(reason)(`details that clients of dockerd know${reason ? ` (skipp
     expect(start({ 'log-level': 'loud' })).toBe('gantryd: invalid logging level: loud');
     expect(start({ 'default-runtime': 'ghost' })).toBe("gantryd: specified default runtime 'ghost' does not exist");
     expect(start({ 'log-driver': 'ghost' })).toBe("gantryd: logger: no log driver named 'ghost' is registered");
-    expect(start({ 'log-opts': { ghost: '1' } })).toBe("gantryd: unknown log opt 'ghost' for json-file log driver");
+    expect(start({ 'log-opts': { 'max-sise': '1' } })).toBe(
+      "gantryd: unknown log opt 'max-sise' for json-file log driver; the nearest is max-size",
+    );
+    expect(start({ 'storage-opts': ['btrfs.min_spcae=1g'] })).toBe(
+      'gantryd: unknown storage-opt "btrfs.min_spcae"; the nearest is btrfs.min_space',
+    );
   });
 
   it('names a committed image in its event as its user did', () => {

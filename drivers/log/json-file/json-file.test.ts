@@ -347,7 +347,7 @@ describe('options', () => {
     expect(refusal({ 'max-size': '10m', 'max-file': '3', labels: 'a,b', env: 'A', tag: '{{.Name}}/{{ .ID }}' })).toBeUndefined();
     expect(refusal({ size: '1' })).toMatchObject({
       kind: 'invalid-parameter',
-      message: "unknown log opt 'size' for json-file log driver",
+      message: "unknown log opt 'size' for json-file log driver; the nearest is mode",
     });
     for (const bad of [
       { 'max-size': 'ten' },

@@ -1,5 +1,6 @@
 import { invalid } from '@gantry/core/contracts/errors.js';
 import type { LogContainer } from '@gantry/core/contracts/log.js';
+import { orNearest } from '@gantry/core/contracts/nearest.js';
 
 type Options = Readonly<Record<string, string>>;
 
@@ -63,7 +64,7 @@ export interface JsonFileOptions {
 /** Fails with `invalid-parameter` and Docker's words. */
 export function parseOptions(options: Options): JsonFileOptions {
   for (const key of Object.keys(options)) {
-    if (!KNOWN.has(key)) throw invalid(`unknown log opt '${key}' for json-file log driver`);
+    if (!KNOWN.has(key)) throw invalid(`unknown log opt '${key}' for json-file log driver${orNearest(key, [...KNOWN])}`);
   }
   checkMode(options);
   let maxSize = 0;

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { messageOf } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv, DriverManifest, Probe } from '@gantry/core/contracts/manifest.js';
 import { nearestExisting } from '../backing.js';
-import { checkOptions, sizeOption } from '../options.js';
+import { checkOptions, fullNames, sizeOption } from '../options.js';
 import { TreeDriver } from '../tree-driver.js';
 import { Subvolumes } from './subvolumes.js';
+
+const OPTIONS = ['min_space', 'size'];
 
 /** Whether btrfs can serve here: a subvolume is made and deleted. */
 async function probe(env: DriverEnv): Promise<Probe> {
@@ -27,9 +29,10 @@ export const btrfs: DriverManifest<'storage'> = {
   kind: 'storage',
   name: 'btrfs',
   capabilities: ['quota', 'native-diff'],
+  options: fullNames('btrfs', OPTIONS),
   probe,
   async open(env) {
-    checkOptions('btrfs', env.options, ['min_space', 'size']);
+    checkOptions('btrfs', env.options, OPTIONS);
     const size = sizeOption('btrfs', env.options, 'size');
     const trees = new Subvolumes(env, sizeOption('btrfs', env.options, 'min_space') ?? 0);
     await trees.removeViews();

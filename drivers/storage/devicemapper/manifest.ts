@@ -7,7 +7,7 @@ import { ThinDevices } from './devices.js';
 import { DeviceMapperDriver } from './driver.js';
 import { ThinPool } from './pool.js';
 import { ThinRecords } from './records.js';
-import { readSettings } from './settings.js';
+import { poolOptions, readSettings } from './settings.js';
 
 function hostDevices(env: DriverEnv): HostDevices {
   if (!env.host.devices) throw new Error('the host has none');
@@ -38,6 +38,7 @@ export const devicemapper: DriverManifest<'storage'> = {
   kind: 'storage',
   name: 'devicemapper',
   capabilities: [],
+  options: poolOptions,
   probe,
   async open(env) {
     const settings = readSettings(env.options);

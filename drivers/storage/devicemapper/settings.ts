@@ -1,6 +1,6 @@
 import { invalid } from '@gantry/core/contracts/errors.js';
 import { parseSize } from '@gantry/core/contracts/size.js';
-import { checkOptions } from '../options.js';
+import { checkOptions, fullNames } from '../options.js';
 
 const KNOWN = [
   'thinpooldev',
@@ -18,6 +18,9 @@ const KNOWN = [
   'use_deferred_removal',
   'use_deferred_deletion',
 ] as const;
+
+/** As users write them. */
+export const poolOptions: readonly string[] = fullNames('dm', KNOWN);
 
 export type PoolFileSystem = 'ext4' | 'xfs';
 

@@ -1,18 +1,21 @@
 import { mkdir } from 'node:fs/promises';
 import type { DriverManifest } from '@gantry/core/contracts/manifest.js';
-import { checkOptions, sizeOption } from '../options.js';
+import { checkOptions, fullNames, sizeOption } from '../options.js';
 import { ProjectQuota } from '../../project-quota.js';
 import { Overlay2Driver } from './driver.js';
 import { Layout } from './layout.js';
 import { overlayFacts, probeOverlay } from './probe.js';
 
+const OPTIONS = ['size'];
+
 export const overlay2: DriverManifest<'storage'> = {
   kind: 'storage',
   name: 'overlay2',
   capabilities: ['parallel-apply', 'native-diff', 'quota'],
+  options: fullNames('overlay2', OPTIONS),
   probe: probeOverlay,
   async open(env) {
-    checkOptions('overlay2', env.options, ['size']);
+    checkOptions('overlay2', env.options, OPTIONS);
     const facts = await overlayFacts(env);
     const size = sizeOption('overlay2', env.options, 'size');
     const layout = new Layout(env.root);

@@ -46,16 +46,14 @@ describe('local volumes', () => {
   it('refuse options that mean nothing', async () => {
     await expect(driver.create('v1', { nope: '1' })).rejects.toMatchObject({
       kind: 'invalid-parameter',
-      message: 'invalid option: "nope"',
+      message: 'invalid option: "nope"; the nearest is type',
     });
     await expect(driver.create('v1', { type: 'tmpfs' })).rejects.toThrow('missing required option: "device"');
     expect(existsSync(join(root, 'v1'))).toBe(false);
   });
 
   it('name the option that was nearest to an unknown one', async () => {
-    await expect(driver.create('v1', { devcie: '/x', type: 'none' })).rejects.toThrow(
-      'invalid option: "devcie" (the nearest known one is "device")',
-    );
+    await expect(driver.create('v1', { devcie: '/x', type: 'none' })).rejects.toThrow('invalid option: "devcie"; the nearest is device');
     await expect(driver.create('v1', { 'o\0': 'x' })).rejects.toThrow('invalid option');
   });
 

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { invalid, unavailable } from '@gantry/core/contracts/errors.js';
+import { orNearest } from '@gantry/core/contracts/nearest.js';
 import type { Mount } from '@gantry/core/contracts/mount.js';
 
 export type Options = Readonly<Record<string, string>>;
@@ -10,7 +11,7 @@ const KNOWN = ['type', 'o', 'device', 'size'] as const;
 /** Throws for what cannot mean anything, before anything is made. */
 export function checkOptions(options: Options): void {
   for (const [key, value] of Object.entries(options)) {
-    if (!(KNOWN as readonly string[]).includes(key)) throw invalid(`invalid option: "${key}"${nearest(key)}`);
+    if (!(KNOWN as readonly string[]).includes(key)) throw invalid(`invalid option: "${key.slice(0, 128)}"${orNearest(key, KNOWN)}`);
     if (value.includes('\0')) throw invalid(`invalid option: "${key}" has a zero byte`);
   }
   const { type = '', device = '', o = '', size } = options;
@@ -31,27 +32,6 @@ export function parseSize(text: string): number {
 }
 
 const isBind = (o: string): boolean => /(?:^|,)r?bind(?:,|$)/.test(o);
-
-/** A known word that the user may have meant, for the end of a message. */
-function nearest(key: string): string {
-  const close = KNOWN.map((known) => ({ known, apart: distance(key.toLowerCase(), known) })).toSorted((a, b) => a.apart - b.apart)[0];
-  return close && close.apart <= 2 && close.apart * 2 < key.length ? ` (the nearest known one is "${close.known}")` : '';
-}
-
-/** Levenshtein's. */
-function distance(a: string, b: string): number {
-  if (a.length > 20) return a.length;
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
 
 /** Gives one address for a host name. */
 export type Resolve = (name: string) => Promise<string>;
