@@ -105,7 +105,7 @@ Child spawn_idle(int flags) {
 }
 
 Child spawn(Plan& plan, int flags, int cgroup, void (*body)(Plan&)) {
-  if (!join_pid_namespace(plan)) throw_errno("join pid namespace");
+  if (!plan.handover && !join_pid_namespace(plan)) throw_errno("join pid namespace");
   Cloned child = clone_process(flags, cgroup, false);
   if (child.pid < 0) throw_errno("clone the container's process");
   if (child.pid == 0) body(plan);
@@ -150,11 +150,12 @@ Child spawn_in_user_namespace(Plan& plan, int flags, int cgroup, void (*body)(Pl
   return Child(answer.pid, UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, answer.pid, 0))));
 }
 
-void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers& answers) {
+bool await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers& answers) {
   for (;;) {
-    SyncMessage message = sync.receive();
+    SyncMessage message = plan.handover ? sync.receive_from(child.pidfd()) : sync.receive();
     switch (message.type) {
       case SyncType::kMapIds:
+        if (!plan.new_user_namespace || plan.handover) throw StartError("unexpected message");
         write_id_maps(plan.proc, child.pid(), plan.spec);
         sync.send(SyncType::kGo);
         break;
@@ -166,6 +167,7 @@ void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers
         sync.send(SyncType::kGo);
         break;
       case SyncType::kListener: {
+        if (!plan.seccomp.notifies()) throw StartError("a listener was offered that no filter has");
         int number = std::atoi(message.text.c_str());
         UniqueFd listener(static_cast<int>(::syscall(SYS_pidfd_getfd, child.pidfd(), number, 0)));
         if (!listener) throw_errno("fetch the seccomp listener of process", std::to_string(child.pid()));
@@ -174,11 +176,15 @@ void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers
         break;
       }
       case SyncType::kReady:
-        return;
+        return true;
       case SyncType::kError:
-        throw StartError(message.text);
-      default:
-        throw StartError("container init died with " + std::to_string(child.wait()) + " during its set-up");
+      case SyncType::kFailed:
+        throw StartError(message.error());
+      default: {
+        int status = child.wait();
+        if (plan.handover && status == 0) return false;
+        throw StartError("container init died with " + std::to_string(status) + " during its set-up");
+      }
     }
   }
 }

@@ -47,6 +47,7 @@ class StartError : public std::runtime_error {
 Child spawn_idle(int flags);
 
 /// Clones a process into new namespaces `flags` and, when valid, the v2 cgroup; it runs `body`, which does not return.
+/// The pid namespace that the plan joins is the process's own, unless it hands over to another.
 Child spawn(Plan& plan, int flags, int cgroup, void (*body)(Plan&));
 
 /// The same within the user namespace that plan.join begins with, which then owns the new namespaces.
@@ -65,7 +66,8 @@ struct Answers {
   std::function<void(UniqueFd)> listener;
 };
 
-/// Answers what the process asks until it is ready. Throws what the process says, or that it died.
-void await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers& answers);
+/// Answers what the process asks until it is ready. Throws what the process says, or that it died. False when it ended
+/// having handed over to another, which has not said so yet.
+bool await_ready(const Sync& sync, Child& child, const Plan& plan, const Answers& answers);
 
 }  // namespace gantry::runtime

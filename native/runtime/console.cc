@@ -102,7 +102,7 @@ UniqueFd receive_descriptor(int socket) {
   return UniqueFd(fd);
 }
 
-void set_up_console(int root, const Plan& plan, bool bind_console) {
+void set_up_console(int root, const Plan& plan, TerminalUse use) {
   UniqueFd master = open_master(root);
   int locked = 0;
   unsigned number = 0;
@@ -118,7 +118,7 @@ void set_up_console(int root, const Plan& plan, bool bind_console) {
     size.ws_col = plan.process.console_size->second;
     if (::ioctl(master.get(), TIOCSWINSZ, &size) != 0) throw_errno("set the size of", name);
   }
-  if (bind_console) {
+  if (use.bind) {
     UniqueFd target = open_or_create_in_root(root, "/dev/console", Kind::kFile);
     UniqueFd copy = clone_mount_of(slave.get(), false, name);
     attach_mount(copy.get(), target.get(), "/dev/console");
@@ -127,7 +127,7 @@ void set_up_console(int root, const Plan& plan, bool bind_console) {
   for (int fd = 0; fd <= 2; ++fd) {
     if (::dup2(slave.get(), fd) < 0) throw_errno("dup2", name);
   }
-  if (::ioctl(0, TIOCSCTTY, 0) != 0) throw_errno("make the controlling terminal of", name);
+  if (use.control && ::ioctl(0, TIOCSCTTY, 0) != 0) throw_errno("make the controlling terminal of", name);
 }
 
 }  // namespace gantry::runtime

@@ -4,10 +4,17 @@
 
 namespace gantry::runtime {
 
-/// Gives the process a pseudo terminal of the container's own devpts as standard streams and controlling terminal, and
-/// sends its master to the console socket: the name as data, the descriptor as SCM_RIGHTS, as runc does. `root` is the
-/// container's root; with `bind_console` the terminal is also put on /dev/console.
-void set_up_console(int root, const Plan& plan, bool bind_console);
+/// What a new terminal becomes besides the standard streams.
+struct TerminalUse {
+  /// It is put on /dev/console.
+  bool bind;
+  /// It is the controlling terminal.
+  bool control;
+};
+
+/// Gives the process a pseudo terminal of the container's own devpts and sends its master to the console socket: the
+/// name as data, the descriptor as SCM_RIGHTS, as runc does. `root` is the container's root.
+void set_up_console(int root, const Plan& plan, TerminalUse use);
 
 /// Connects to an AF_UNIX stream socket; `what` is for messages.
 UniqueFd connect_stream_socket(const std::string& path, const std::string& what);

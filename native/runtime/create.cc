@@ -212,7 +212,7 @@ Created create_container(const Context& context, const std::string& id, const Cr
   }
   plan.id = id;
   plan.no_pivot = options.no_pivot;
-  plan.no_new_keyring = options.no_new_keyring;
+  plan.no_new_keyring = state.no_new_keyring = options.no_new_keyring;
   plan.preserve_fds = options.preserve_fds;
   plan.rootfs = real_path(plan.spec.root_path[0] == '/' ? plan.spec.root_path : plan.bundle + "/" + plan.spec.root_path,
                           "rootfs");

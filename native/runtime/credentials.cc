@@ -50,7 +50,7 @@ bool apparmor_enabled() {
 }  // namespace
 
 void set_up_keyring(const Plan& plan) {
-  if (plan.no_new_keyring) return;
+  if (plan.no_new_keyring || (kNaive && plan.further)) return;
   // A key is only for whom its label lets at it.
   if (!plan.process.selinux_label.empty()) plan.proc.write("self/attr/keycreate", plan.process.selinux_label);
   std::string name = "_ses." + plan.id;
@@ -58,6 +58,11 @@ void set_up_keyring(const Plan& plan) {
   if (ring < 0) {
     if (errno == ENOSYS) return;
     throw_errno("create session keyring");
+  }
+  if (plan.further) {
+    // Found by its name, with the permissions that the first process gave it.
+    if (!plan.process.selinux_label.empty()) plan.proc.write("self/attr/keycreate", "");
+    return;
   }
   // Its owner may search it, also after the user changed: "description;uid;gid;perm;name" tells what there is.
   char text[1024];
@@ -88,8 +93,11 @@ void set_rlimits(const std::vector<Rlimit>& limits) {
   }
 }
 
-void set_scheduling(const Process& process) {
+void set_io_priority(const Process& process) {
   if (process.io_priority && ::syscall(SYS_ioprio_set, 1, 0, *process.io_priority) != 0) throw_errno("set io priority");
+}
+
+void set_scheduler(const Process& process, pid_t pid) {
   if (!process.scheduler) return;
   struct {
     std::uint32_t size, policy;
@@ -107,7 +115,7 @@ void set_scheduling(const Process& process) {
   attributes.runtime = s.runtime;
   attributes.deadline = s.deadline;
   attributes.period = s.period;
-  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) throw_errno("error setting scheduler");
+  if (::syscall(SYS_sched_setattr, pid, &attributes, 0) != 0) throw_errno("error setting scheduler");
 }
 
 void set_affinity(const std::vector<unsigned>& processors) {

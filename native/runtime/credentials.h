@@ -4,14 +4,16 @@
 
 namespace gantry::runtime {
 
-/// The steps by which a process takes on who it will be, in the order of init.cc.
+/// The steps by which a process takes on who it will be, in the order of init_stages.cc.
 
 /// A session keyring of the container's own, so that keys of whoever started us are out of reach.
 void set_up_keyring(const Plan& plan);
 /// Sets those that are not as wanted already.
 void set_rlimits(const std::vector<Rlimit>& limits);
-/// How the kernel schedules it and its disk accesses.
-void set_scheduling(const Process& process);
+/// How the kernel schedules its disk accesses.
+void set_io_priority(const Process& process);
+/// How the kernel schedules process `pid`, 0 for this one.
+void set_scheduler(const Process& process, pid_t pid);
 /// The processors that this process may run on; does nothing for none.
 void set_affinity(const std::vector<unsigned>& processors);
 /// On which memory nodes its pages are put.

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,11 +12,13 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdio>
 
 #include "commands.h"
 #include "credentials.h"
 #include "foreground.h"
 #include "gantry/error.h"
+#include "handover.h"
 #include "init.h"
 #include "log.h"
 #include "namespaces.h"
@@ -78,9 +81,50 @@ UniqueFd cgroup_of(const ProcHandle& proc, pid_t pid) {
   return UniqueFd(::open(("/sys/fs/cgroup" + path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
+/// Whether the process has executed a program since it was cloned: flag PF_FORKNOEXEC, field 9 of its stat.
+bool has_executed(const ProcHandle& proc, pid_t pid) {
+  constexpr unsigned long kForkNoExec = 0x40;
+  std::string stat = proc.read(std::to_string(pid) + "/stat");
+  // The name, in brackets, may hold anything.
+  auto at = stat.rfind(')');
+  unsigned long flags = kForkNoExec;
+  if (at == std::string::npos || std::sscanf(stat.c_str() + at, ") %*c %*d %*d %*d %*d %*d %lu", &flags) != 1) {
+    return false;
+  }
+  return !(flags & kForkNoExec);
+}
+
+/// The process that the one in between made, about to execute the program.
+Child take_last(const Plan& plan, const Sync& sync, Child& between, bool ready) {
+  Child last = plan.handover->last(between);
+  if (!ready && !await_ready(sync, last, plan, {})) throw StartError("container init ended during its set-up");
+  // Here, because a scheduler with deadlines allows no clone.
+  set_scheduler(plan.process, last.pid());
+  sync.send(SyncType::kGo);
+  return last;
+}
+
+/// Waits until the process has become the program, and throws why it could not.
+void await_exec(const ProcHandle& proc, const Sync& sync, const Child& child) {
+  // The socket closes with a successful exec; anything else that comes is why there was none. But somebody in the
+  // container could have taken a copy, so from time to time we look for ourselves.
+  for (;;) {
+    struct pollfd wait[2] = {{sync.get(), POLLIN, 0}, {child.pidfd(), POLLIN, 0}};
+    int n = ::poll(wait, 2, 1000);
+    if (n < 0 && errno != EINTR) throw_errno("poll");
+    if (n > 0 && wait[0].revents) {
+      SyncMessage message = sync.receive();
+      if (message.type == SyncType::kError || message.type == SyncType::kFailed) throw StartError(message.error());
+      return;
+    }
+    if (n > 0 || has_executed(proc, child.pid())) return;
+  }
+}
+
 }  // namespace
 
 int exec_command(const Context& context, const CommandLine& line) {
+  Handover handover;
   State state = context.root.load(line.arguments()[0]);
   Status status = status_of(context.root, state);
   if (status == Status::kStopped) throw InvalidInput("cannot exec in a stopped container");
@@ -93,8 +137,8 @@ int exec_command(const Context& context, const CommandLine& line) {
   plan.id = state.id;
   plan.bundle = state.bundle;
   plan.rootfs = state.rootfs;
-  // The session keyring is the container's, and only its first process makes it.
-  plan.no_new_keyring = true;
+  plan.further = true;
+  plan.no_new_keyring = state.no_new_keyring;
   plan.preserve_fds = line.number("preserve-fds", 0);
   if (plan.preserve_fds < 0) throw UsageError("preserve-fds must not be negative");
   std::string console = line.value("console-socket");
@@ -131,28 +175,35 @@ int exec_command(const Context& context, const CommandLine& line) {
   }
   plan.not_for_init = {ours.get(), init.get()};
   if (unified) plan.not_for_init.push_back(unified.get());
+  plan.handover = can_hand_over(plan) ? &handover : nullptr;
   Child child;
   // With rights over the host the other namespaces are joined by init itself; without, the user namespace has to give
   // them first.
   auto spawn = plan.rootless && plan.joins_user_namespace() ? spawn_in_user_namespace : runtime::spawn;
+  auto body = plan.handover ? exec_between : exec_init;
   try {
-    child = spawn(plan, 0, unified.get(), exec_init);
+    child = spawn(plan, 0, unified.get(), body);
   } catch (const SysError& e) {
     if (!cgroups.v2() || e.err() != EBUSY || !below.empty()) throw;
     UniqueFd inner = cgroup_of(plan.proc, state.pid);
     if (!inner) throw;
     plan.not_for_init.push_back(inner.get());
-    child = spawn(plan, 0, inner.get(), exec_init);
+    child = spawn(plan, 0, inner.get(), body);
   }
   plan.sync.close();
-  set_oom_score_adj(plan, child.pid());
+  if (!plan.handover) set_oom_score_adj(plan, child.pid());
   Answers answers;
   answers.listener = [&](UniqueFd listener) {
     send_listener(plan, std::move(listener), child.pid(), state_document(state, status_name(status), false));
   };
-  await_ready(ours, child, plan, answers);
-  // The socket closes with a successful exec; anything else that comes is why there was none.
-  if (SyncMessage message = ours.receive(); message.type == SyncType::kError) throw StartError(message.text);
+  try {
+    bool ready = await_ready(ours, child, plan, answers);
+    if (plan.handover) child = take_last(plan, ours, child, ready);
+  } catch (...) {
+    if (plan.handover) handover.end_last(child);
+    throw;
+  }
+  await_exec(plan.proc, ours, child);
   if (std::string path = line.value("pidfd-socket"); !path.empty()) send_pidfd(path, child.pidfd());
   if (std::string path = line.value("pid-file"); !path.empty()) write_pid_file(path, child.pid());
   if (detach) {

@@ -10,4 +10,7 @@ namespace gantry::runtime {
 /// The same for a further process, which finds the container made.
 [[noreturn]] void exec_init(Plan& plan);
 
+/// Body of the process that makes such a one: see handover.h.
+[[noreturn]] void exec_between(Plan& plan);
+
 }  // namespace gantry::runtime

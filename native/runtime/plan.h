@@ -16,6 +16,8 @@
 
 namespace gantry::runtime {
 
+class Handover;
+
 /// Everything that a process on its way into a container needs, made ready on the host's side: parsed, opened and
 /// compiled before the clone, so that nothing of it depends on what the container holds.
 struct Plan {
@@ -54,6 +56,9 @@ struct Plan {
   /// the namespace does not lead to.
   UniqueFd root;
 
+  /// For exec, when the program's process is to be made by one in between. The caller's.
+  Handover* handover = nullptr;
+
   UniqueFd console_socket;
   /// O_PATH of exec.fifo; invalid for `run` and `exec`.
   UniqueFd fifo;
@@ -62,6 +67,8 @@ struct Plan {
   bool rootless = false;
   bool no_pivot = false;
   bool no_new_keyring = false;
+  /// The container is there, and this is a further process of it.
+  bool further = false;
   /// Descriptors from 3 on that the program keeps.
   int preserve_fds = 0;
   /// Bind mounts made by the runtime, which has rights that init has not: position in spec.mounts, detached mount.

@@ -16,6 +16,10 @@ string(JSON GANTRY_VERSION GET "${PACKAGE}" version)
 target_compile_options(runtime-parts PRIVATE -ffunction-sections -fdata-sections)
 if(GANTRY_NAIVE)
   target_compile_definitions(runtime-parts PUBLIC GANTRY_NAIVE)
+  # What the security tests put into containers.
+  add_executable(intruder ${CMAKE_SOURCE_DIR}/test/intruder.cc)
+  target_link_options(intruder PRIVATE -static)
+  set_target_properties(intruder PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${GANTRY_BIN})
 endif()
 
 # With sanitizers only the parts, for the tests: the programs are static, and those that are in use must stay as they are.

@@ -68,6 +68,8 @@ std::string serialize(const State& s) {
     w.Bool(s.systemd_unit->user);
     w.EndObject();
   }
+  w.Key("noNewKeyring");
+  w.Bool(s.no_new_keyring);
   member(w, "config", s.config);
   w.EndObject();
   return std::string(buffer.GetString(), buffer.GetSize());
@@ -193,6 +195,7 @@ State StateRoot::load(const std::string& id) const {
   s.created = json["created"].string();
   s.owner = json["owner"].string();
   s.cgroup_v2 = json["cgroupV2"].boolean();
+  s.no_new_keyring = json["noNewKeyring"].boolean_or(false);
   json["cgroups"].each([&](const Json& dir) {
     s.cgroups.push_back({dir["controller"].string(), dir["path"].string()});
     // What is here gets its processes killed and is removed.

@@ -36,6 +36,8 @@ struct State {
   std::vector<CgroupDir> cgroups;
   /// The unit that the cgroup is.
   std::optional<SystemdUnit> systemd_unit;
+  /// It has the session keyring of whoever created it.
+  bool no_new_keyring = false;
   /// config.json as it was at create.
   std::string config;
 

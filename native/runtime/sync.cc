@@ -1,16 +1,25 @@
 #include "sync.h"
 
+#include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <vector>
 
+#include "errno_text.h"
 #include "gantry/error.h"
 
 namespace gantry::runtime {
 
 namespace {
 constexpr std::size_t kMaxMessage = 16384;
+}
+
+std::string SyncMessage::error() const {
+  if (type != SyncType::kFailed) return text;
+  auto space = text.find(' ');
+  return (space == std::string::npos ? "exec" : text.substr(space + 1)) + ": " + errno_text(std::atoi(text.c_str()));
 }
 
 std::pair<Sync, Sync> Sync::pair() {
@@ -39,6 +48,16 @@ SyncMessage Sync::receive() const {
     if (n < 0) throw_errno("receive from the other side of the container's set-up");
     return {static_cast<SyncType>(buffer[0]), std::string(buffer.data() + 1, static_cast<std::size_t>(n) - 1)};
   }
+}
+
+SyncMessage Sync::receive_from(int pidfd) const {
+  struct pollfd wait[2] = {{fd_.get(), POLLIN, 0}, {pidfd, POLLIN, 0}};
+  while (::poll(wait, 2, -1) < 0) {
+    if (errno != EINTR) throw_errno("poll");
+  }
+  // What it said before its end counts.
+  if (!wait[0].revents && ::poll(wait, 1, 0) <= 0) return {};
+  return receive();
 }
 
 void Sync::ask(SyncType question, const std::string& text) const {

@@ -33,6 +33,18 @@ namespace gantry::runtime {
 ///   (run) ──────────────────────────── kGo ───▶ exec
 ///   (exec) reads: end of file is success ─────▶ exec; the socket closes with it
 ///
+/// An exec into a container's pid namespace has one more process, which handover.h is about:
+///
+///   runtime (host)                 in between (host's pid namespace)             last (the container's)
+///   ─────────────────              ─────────────────────────────────             ─────────────────────
+///   clone3 ───────────────────────▶ joins, user, capabilities, filter,
+///                   ◀─ kListener ─  as above; closes all but the socket
+///                                   clone(CLONE_PARENT), ends ──────────────────▶ setsid, controlling terminal
+///                                                                    ◀─ kReady ─
+///   see that it is our child,
+///   scheduler ──────────────────────────────────────────────────────── kGo ─────▶ exec; the socket closes with it
+///                                                                   ◀─ kFailed ─
+///
 /// Instead of any of its messages init may send kError with the text for the user, and exits. If the runtime dies, init
 /// sees the closed socket and exits: it never waits for `start` unless the runtime has heard that it is ready.
 enum class SyncType : char {
@@ -43,6 +55,8 @@ enum class SyncType : char {
   kReady = 'R',
   kGo = 'G',
   kError = 'E',
+  /// The same from a process that cannot make texts: an errno, a space, and the step.
+  kFailed = 'F',
   kEnd = 0
 };
 
@@ -50,6 +64,8 @@ struct SyncMessage {
   /// kEnd when the other side is gone.
   SyncType type = SyncType::kEnd;
   std::string text;
+  /// Of kError and kFailed: what it is about.
+  std::string error() const;
 };
 
 class Sync {
@@ -61,6 +77,9 @@ class Sync {
 
   void send(SyncType type, const std::string& text = {}) const;
   SyncMessage receive() const;
+  /// The same, but it is also the end when the process of `pidfd` has ended: whoever could take the socket from it may
+  /// keep it open.
+  SyncMessage receive_from(int pidfd) const;
   /// Sends `question` and waits for kGo; throws when the other side is gone.
   void ask(SyncType question, const std::string& text = {}) const;
   void close() { fd_.reset(); }

@@ -1,6 +1,12 @@
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#include <cstddef>
 
 #include "seccomp_filter.h"
+#include "seccomp_verdict.h"
 
 namespace gantry::runtime {
 namespace {
@@ -46,6 +52,58 @@ TEST(SeccompCache, RefusesATruncatedEntry) {
     SeccompFilter read;
     EXPECT_FALSE(decode_filter(good.substr(0, n), "{}", read)) << n;
   }
+}
+
+SeccompFilter filter_of(std::vector<sock_filter> program) {
+  SeccompFilter filter;
+  filter.program = std::move(program);
+  return filter;
+}
+
+constexpr std::uint32_t kNumber = offsetof(seccomp_data, nr);
+constexpr std::uint32_t low_word(int argument) { return offsetof(seccomp_data, args) + 8u * argument; }
+
+TEST(SeccompVerdict, AllowsEverythingWithoutAFilter) { EXPECT_TRUE(allows(SeccompFilter{}, SYS_setsid, {})); }
+
+TEST(SeccompVerdict, ToldByTheNumberOfTheCall) {
+  auto filter =
+      filter_of({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNumber), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsid, 0, 1),
+                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)});
+  EXPECT_FALSE(allows(filter, SYS_setsid, {}));
+  EXPECT_EQ(verdict(filter, SYS_setsid, {}), SECCOMP_RET_ERRNO | 1u);
+  EXPECT_TRUE(allows(filter, SYS_read, {}));
+}
+
+TEST(SeccompVerdict, ToldByTheBitsOfAnArgument) {
+  auto filter = filter_of({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_word(1)), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xf0),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x30, 1, 0), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_LOG),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)});
+  EXPECT_FALSE(allows(filter, SYS_ioctl, {0, 0x35}));
+  EXPECT_TRUE(allows(filter, SYS_ioctl, {0, 0x45}));
+}
+
+TEST(SeccompVerdict, FollowsMemoryRegistersAndArithmetic) {
+  auto filter = filter_of({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_word(0)), BPF_STMT(BPF_ST, 3),
+                           BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, 4), BPF_STMT(BPF_ALU | BPF_LSH | BPF_X, 0),
+                           BPF_STMT(BPF_LDX | BPF_W | BPF_MEM, 3), BPF_STMT(BPF_ALU | BPF_SUB | BPF_X, 0),
+                           BPF_STMT(BPF_MISC | BPF_TAX, 0), BPF_STMT(BPF_MISC | BPF_TXA, 0),
+                           BPF_STMT(BPF_JMP | BPF_JA, 1), BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_A, 0)});
+  // (7 << 4) - 7
+  EXPECT_EQ(verdict(filter, SYS_read, {7}), 105u);
+}
+
+TEST(SeccompVerdict, SaysNoWhereSomebodyElseDecides) {
+  for (std::uint32_t action : {SECCOMP_RET_USER_NOTIF, SECCOMP_RET_TRACE, SECCOMP_RET_TRAP, SECCOMP_RET_KILL_THREAD}) {
+    EXPECT_FALSE(allows(filter_of({BPF_STMT(BPF_RET | BPF_K, action)}), SYS_read, {}));
+  }
+}
+
+TEST(SeccompVerdict, SaysNoToWhatTheKernelWouldNotLoad) {
+  EXPECT_FALSE(allows(filter_of({BPF_STMT(BPF_JMP | BPF_JA, 7)}), SYS_read, {}));
+  EXPECT_FALSE(
+      allows(filter_of({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 1000), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}),
+             SYS_read, {}));
+  EXPECT_FALSE(allows(filter_of({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0)}), SYS_read, {}));
 }
 
 }  // namespace

@@ -56,6 +56,44 @@ describeOci('commands of the runtime', (trial) => {
       expect(result.out.split('\n')).toEqual(['0 10 77 78', 'CapEff:\t00000000a82425fb', 'NoNewPrivs:\t1', '']);
     });
 
+    it('gives the process what only it can take, not the one that made it', () => {
+      const oci = running();
+      const value = (process: object, ...args: string[]) => {
+        const { out, err } = oci.call('exec', '--process', processFile(oci, { args, ...process }), 'c');
+        return out + err;
+      };
+      // As many processes as there is one of, of a user who has no other.
+      const limit = { type: 'RLIMIT_NPROC', soft: 1, hard: 1 };
+      expect(value({ user: { uid: 48_213, gid: 48_213 }, rlimits: [limit] }, 'sh', '-c', 'ulimit -u')).toBe('1\n');
+      expect(value({ oomScoreAdj: 500 }, 'cat', '/proc/self/oom_score_adj')).toBe('500\n');
+      // A scheduler that a clone does not inherit: the policy is field 41.
+      const idle = { policy: 'SCHED_IDLE', flags: ['SCHED_FLAG_RESET_ON_FORK'] };
+      expect(value({ scheduler: idle }, 'cut', '-d', ' ', '-f', '41', '/proc/self/stat')).toBe('5\n');
+    });
+
+    it('puts it into a session of its own, with its own terminal', () => {
+      const oci = running();
+      // Process, its group and its session; on a terminal also the group in front.
+      const ids = (fields: string, ...words: string[]) =>
+        oci.call('exec', ...words, 'c', 'sh', '-c', `set -- $(cut -d " " -f 1,5,6,7,8 /proc/$$/stat); echo ${fields}`).out.trim();
+      const [pid, group, session] = ids('$1 $2 $3').split(' ');
+      expect([group, session]).toEqual([pid, pid]);
+      const [own, inFront, terminal] = ids('$1 $5 $4', '--tty').split(' ');
+      expect(inFront).toBe(own);
+      expect(terminal).not.toBe('0');
+    });
+
+    it('works where the filter lets nobody clone', () => {
+      const oci = trial();
+      oci.start(['sleep', '100'], (spec) => {
+        object(spec['linux'])['seccomp'] = {
+          defaultAction: 'SCMP_ACT_ALLOW',
+          syscalls: [{ names: ['clone', 'clone3', 'fork', 'vfork'], action: 'SCMP_ACT_ERRNO' }],
+        };
+      });
+      expect(oci.call('exec', 'c', 'echo', 'here')).toMatchObject({ out: 'here\n', code: 0 });
+    });
+
     it('leaves a detached process running, with its pid in a file', () => {
       const oci = running();
       const pidFile = join(oci.folder, 'exec.pid');

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Json, dockerSpec, makeRootfs } from '../conformance/runtime-bundle.js';
 
 /** A machine that is so many times slower says so. */
@@ -29,6 +30,15 @@ export const list = (value: unknown): Json[] => value as Json[];
 
 /** Blocks: what is waited for happens in other processes. */
 export const pause = (milliseconds: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+
+/** Blocks until the condition holds; throws after a minute, and more on a slower machine. */
+export function until(holds: () => boolean): void {
+  const end = Date.now() + 60_000 * slow;
+  for (; !holds(); pause(5)) if (Date.now() > end) throw new Error(`not within a minute: ${holds}`);
+}
+
+/** Of the naive build, since only attacks need it. */
+const intruder = fileURLToPath(new URL('../../native/build/naive/bin/intruder', import.meta.url));
 
 /**
  * One runtime against one hostile container. The runtime's programs are copies, so that an attack that gets through to them harms nothing;
@@ -61,9 +71,19 @@ export class Arena {
     writeFileSync(join(this.folder, 'config.json'), JSON.stringify(spec));
   }
 
+  /** Puts native/test/intruder.cc at /intruder. */
+  addIntruder(): void {
+    copyFileSync(intruder, join(this.rootfs, 'intruder'));
+  }
+
   call(...words: readonly string[]): Ended {
+    return this.callWith({}, ...words);
+  }
+
+  /** With variables in the runtime's own environment. */
+  callWith(env: NodeJS.ProcessEnv, ...words: readonly string[]): Ended {
     const all = ['--root', join(this.folder, 'state'), ...words];
-    const done = spawnSync(this.program, all, { encoding: 'utf8', input: '', timeout: 10_000 * slow });
+    const done = spawnSync(this.program, all, { encoding: 'utf8', input: '', env: { ...process.env, ...env }, timeout: 60_000 * slow });
     return { code: done.status, out: done.stdout, err: done.stderr };
   }
 
@@ -89,7 +109,7 @@ export class Arena {
       'c',
     ];
     // No pipe of ours goes into a container that outlives the call.
-    if (spawnSync(this.program, words, { stdio: 'ignore', timeout: 10_000 * slow }).status !== 0) return undefined;
+    if (spawnSync(this.program, words, { stdio: 'ignore', timeout: 60_000 * slow }).status !== 0) return undefined;
     return Number(readFileSync(join(this.folder, 'pid'), 'utf8'));
   }
 

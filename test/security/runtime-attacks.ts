@@ -12,8 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type Json, seccompProfile } from '../conformance/runtime-bundle.js';
-import { Arena, list, object, pause, slow } from './arena.js';
+import { type Json, dockerCapabilities, seccompProfile } from '../conformance/runtime-bundle.js';
+import { Arena, list, object, pause, slow, until } from './arena.js';
 
 /** One way to attack the runtime. Gives what was achieved, or nothing when the defence held. */
 export interface Attack {
@@ -62,11 +62,53 @@ export const attacks: readonly Attack[] = [
         if grep -q '^evil' $p/comm 2>/dev/null; then exec 9<$p/exe; echo caught >/caught; kill -9 \${p#/proc/}; sleep 0.3; echo owned >>/proc/self/fd/9; exec sleep 100; fi
       done; done`;
       arena.start(['sh', '-c', hunt]);
-      arena.call('exec', 'c', '/bin/evil', 'run', '-b', '/b', 'x');
+      const { err } = arena.call('exec', 'c', '/bin/evil', 'run', '-b', '/b', 'x');
+      // There is no such file where the process is that looks for it.
+      if (err.includes('stat /bin/evil: no such file or directory')) return undefined;
       for (let i = 0; i < 100 * slow && !existsSync(join(arena.rootfs, 'caught')); i++) pause(50);
       pause(1000 * slow);
       if (!existsSync(join(arena.rootfs, 'caught'))) return 'the attack itself did not work';
       return arena.programHash() === before ? undefined : 'the runtime’s file was changed';
+    },
+  },
+  {
+    name: 'a process on its way into a container that traces (CVE-2016-9962)',
+    attempt(arena) {
+      const trace = (spec: Json): void => {
+        const all = [...dockerCapabilities, 'CAP_SYS_PTRACE'];
+        object(spec['process'])['capabilities'] = { bounding: all, effective: all, permitted: all };
+        object(spec['linux'])['seccomp'] = seccompProfile();
+        // A secret of the host's that goes through the memory of every runtime.
+        spec['hooks'] = { poststop: [{ path: '/bin/true', env: [`SECRET=${canary}`] }] };
+      };
+      const canary = 'the-canary-of-the-host';
+      arena.addIntruder();
+      if (arena.start(['/intruder', 'watch', [...canary].toReversed().join('')], trace) === undefined)
+        return 'the attack itself did not work';
+      const found = (): string[] => readFileSync(join(arena.rootfs, 'found'), 'utf8').trim().split('\n');
+      until(() => existsSync(join(arena.rootfs, 'found')));
+      let execs = 0;
+      // Not every process is caught in time; some must be.
+      until(() => {
+        const { code, err } = arena.callWith({ SECRET: canary }, 'exec', '--user', execs % 2 === 0 ? '0' : '1000', 'c', 'true');
+        if (code !== 0) throw new Error(`exec under attack failed: ${err}`);
+        execs++;
+        const seen = found().filter((line) => line === 'seen').length;
+        return (execs >= 100 && seen >= 10) || found().some((line) => !['seen', 'watching'].includes(line));
+      });
+      const wrong = new Set(found().filter((line) => !['seen', 'watching'].includes(line)));
+      if (wrong.size > 0) return [...wrong].join(', ');
+      return found().includes('seen') ? undefined : 'the attack itself did not work';
+    },
+  },
+  {
+    name: 'the keys of whoever calls the runtime',
+    attempt(arena) {
+      arena.addIntruder();
+      const own = arena.run(['/intruder', 'keyring']).out.trim();
+      arena.start(['sleep', '100']);
+      const exec = arena.call('exec', 'c', '/intruder', 'keyring').out.trim();
+      return own.endsWith(';_ses.c') && exec.endsWith(';_ses.c') ? undefined : `session keyrings ${own} and ${exec}`;
     },
   },
   {
