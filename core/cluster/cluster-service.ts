@@ -35,7 +35,7 @@ export class ClusterService implements ClusterStore {
   ) {
     this.mirror = new Mirror(client, settings.prefix, log);
     const times = { heartbeatMs: settings.heartbeatSeconds * 1000, ttlSeconds: settings.ttlSeconds };
-    this.session = new Session(client, settings.prefix, member, times, lease, log, () => this.mirror.restart('the lease was not renewed'));
+    this.session = new Session(client, settings.prefix, member, times, lease, log, this.mirror);
   }
 
   /** `folder` is kept with the engine's data. A store that does not answer is no error: it is waited for. */

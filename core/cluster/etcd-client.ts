@@ -7,10 +7,13 @@ import { type EtcdEntry, range, type RangeAnswer } from './etcd-wire.js';
 
 /** An answer that does not come in this time does not come. */
 const DEADLINE_MS = 4000;
+const LATE = `no answer in ${DEADLINE_MS / 1000} s`;
 /** A whole answer, and one line of a stream; etcd's own limit of a request is 1.5 MB. */
 const MAX_BYTES = 64 << 20;
 const KEEPALIVE_MS = 5000;
 const PIECE = 1000;
+/** A member that lost the others ends its streams then, instead of keeping them open and silent. */
+const STREAM_HEADERS = { 'grpc-metadata-hasleader': 'true' };
 
 /** gRPC's numbers of what went wrong. */
 const Code = { invalidArgument: 3, notFound: 5, permissionDenied: 7, failedPrecondition: 9, unauthenticated: 16 } as const;
@@ -94,17 +97,19 @@ export class EtcdClient {
 
   /**
    * A request whose answer goes on: `each` is called for every line. Ends only by failing: with the signal's reason, or because the
-   * stream ended. The next one goes to another member.
+   * stream ended or did not begin. The next one goes to another member.
    */
   async stream(path: string, body: unknown, each: (line: unknown) => void, signal: AbortSignal): Promise<never> {
     try {
       return await this.authenticated(async () => {
         signal.throwIfAborted();
-        const request = this.send(path, body);
+        const request = this.send(path, body, STREAM_HEADERS);
         const abort = (): void => void request.destroy(signal.reason as Error);
         signal.addEventListener('abort', abort, { once: true });
+        const timer = setTimeout(() => request.destroy(new Error(LATE)), DEADLINE_MS);
         try {
           const answer = await opened(request);
+          clearTimeout(timer);
           if (answer.statusCode !== 200) throw refused(JSON.parse(await whole(answer)), answer.statusCode ?? 0);
           let rest = '';
           for await (const chunk of answer.setEncoding('utf8')) {
@@ -115,6 +120,7 @@ export class EtcdClient {
           }
           throw new Error('the stream ended');
         } finally {
+          clearTimeout(timer);
           signal.removeEventListener('abort', abort);
           request.destroy();
         }
@@ -149,7 +155,7 @@ export class EtcdClient {
 
   private async exchange<T>(path: string, body: unknown): Promise<T> {
     const request = this.send(path, body);
-    const timer = setTimeout(() => request.destroy(new Error(`no answer in ${DEADLINE_MS / 1000} s`)), DEADLINE_MS);
+    const timer = setTimeout(() => request.destroy(new Error(LATE)), DEADLINE_MS);
     let text: string;
     let status: number;
     try {
@@ -181,7 +187,7 @@ export class EtcdClient {
     throw this.away(error);
   }
 
-  private send(path: string, body: unknown): ClientRequest {
+  private send(path: string, body: unknown, headers: Readonly<Record<string, string>> = {}): ClientRequest {
     const endpoint = new URL(`${this.tls ? 'https' : 'http'}://${this.settings.endpoints[this.current]}`);
     const text = JSON.stringify(body);
     const options: RequestOptions = {
@@ -193,6 +199,7 @@ export class EtcdClient {
       headers: {
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(text),
+        ...headers,
         ...(this.token !== undefined && path !== '/v3/auth/authenticate' && { authorization: this.token }),
       },
     };

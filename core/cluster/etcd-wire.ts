@@ -15,6 +15,15 @@ export interface RangeAnswer {
   readonly header?: EtcdHeader;
   readonly kvs?: readonly EtcdEntry[];
   readonly more?: boolean;
+  /** Of all keys in the range, whatever the limit. */
+  readonly count?: string;
+}
+
+export interface LeaseAnswer {
+  readonly header?: EtcdHeader;
+  readonly ID: string;
+  /** Seconds; 0 when there is no such lease. */
+  readonly TTL?: string;
 }
 
 export interface TxnAnswer {

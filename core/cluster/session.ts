@@ -5,7 +5,8 @@ import type { Logger } from '../contracts/manifest.js';
 import { KeyedLock } from '../state/keyed-lock.js';
 import { compareOf } from './commit.js';
 import { type EtcdClient, EtcdError } from './etcd-client.js';
-import { absent, decode, leasedBy, put, read, remove, type TxnAnswer, unchanged } from './etcd-wire.js';
+import { absent, decode, type LeaseAnswer, leasedBy, put, read, remove, type TxnAnswer, unchanged } from './etcd-wire.js';
+import type { Mirror } from './mirror.js';
 
 const RETRY_MS = 1000;
 const FIRST_LEASE_MS = 4000;
@@ -32,6 +33,8 @@ export class Session {
   private readonly wanted = new Map<string, Wanted>();
   /** Keys to take away when the store can be reached. */
   private readonly unwanted = new Set<string>();
+  /** On their way to the store. */
+  private readonly announcing = new Set<string>();
   private lease = '';
   private readonly granted = Promise.withResolvers<void>();
   private former: readonly string[] = [];
@@ -49,8 +52,7 @@ export class Session {
     private readonly times: { readonly heartbeatMs: number; readonly ttlSeconds: number },
     private readonly file: LeaseFile,
     private readonly log: Logger,
-    /** The lease could not be renewed: what is known may be old. */
-    private readonly onSilence: () => void,
+    private readonly mirror: Pick<Mirror, 'restart' | 'heard' | 'leased'>,
   ) {}
 
   open(): void {
@@ -66,7 +68,7 @@ export class Session {
     this.closed = true;
     this.wake();
     await this.running;
-    if (this.lease === '') return;
+    if (this.lease === '' && staySeconds === 0) return;
     try {
       if (staySeconds === 0) await this.client.call('/v3/lease/revoke', { ID: this.lease });
       else await this.extend(staySeconds);
@@ -81,14 +83,17 @@ export class Session {
     if (this.lease === '') throw unavailable('the cluster store does not answer: this engine has no lease there');
     const entry = { text: this.textOf(value), lease: '' };
     this.unwanted.delete(key);
+    this.announcing.add(key);
     try {
       await this.locks.run(key, () => this.put(key, entry, conditions));
+      this.wanted.set(key, entry);
     } catch (error) {
       // Without an answer it may have been done.
       if (isKind(error, 'unavailable') && !this.wanted.has(key)) this.unwanted.add(key);
       throw error;
+    } finally {
+      this.announcing.delete(key);
     }
-    this.wanted.set(key, entry);
   }
 
   announceAgain(key: string, value: Announcement): void {
@@ -126,6 +131,7 @@ export class Session {
           renewed = Date.now();
         }
         await this.putRest();
+        this.findStrays();
         await this.removeRest();
         if (this.mayEndFormer) await this.endThose();
         silent = false;
@@ -134,7 +140,7 @@ export class Session {
         // Once for each absence of the store, not for each try.
         if (!silent) this.log.warn('telling the cluster store that this engine lives failed', { error: messageOf(error) });
         silent = true;
-        this.onSilence();
+        this.mirror.restart('the lease was not renewed');
         pause = Math.min(RETRY_MS, this.times.heartbeatMs);
       }
       if (this.closed) break;
@@ -147,7 +153,8 @@ export class Session {
   }
 
   private async begin(): Promise<void> {
-    const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(this.times.ttlSeconds) });
+    const { ID, header } = await this.client.call<LeaseAnswer>('/v3/lease/grant', { TTL: String(this.times.ttlSeconds) });
+    this.mirror.heard(BigInt(header?.revision ?? 0));
     this.file.write([ID, ...this.former]);
     this.lease = ID;
     this.granted.resolve();
@@ -161,7 +168,8 @@ export class Session {
   }
 
   private async renew(): Promise<void> {
-    const { result } = await this.client.call<{ result?: { TTL?: string } }>('/v3/lease/keepalive', { ID: this.lease });
+    const { result } = await this.client.call<{ result?: LeaseAnswer }>('/v3/lease/keepalive', { ID: this.lease });
+    this.mirror.heard(BigInt(result?.header?.revision ?? 0));
     if (Number(result?.TTL ?? 0) > 0) return;
     this.log.warn('this engine was away from the cluster store for too long; announcing everything again', { keys: this.wanted.size });
     await this.begin();
@@ -180,6 +188,11 @@ export class Session {
         entry.refused = true;
       }
     }
+  }
+
+  /** A request that was given up may be carried out later than the one that takes it back. */
+  private findStrays(): void {
+    for (const key of this.mirror.leased(this.lease)) if (!this.wanted.has(key) && !this.announcing.has(key)) this.unwanted.add(key);
   }
 
   private async removeRest(): Promise<void> {
@@ -228,12 +241,12 @@ export class Session {
 
   /** Hands everything to a lease that nobody renews. */
   private async extend(seconds: number): Promise<void> {
-    const { ID } = await this.client.call<{ ID: string }>('/v3/lease/grant', { TTL: String(seconds) });
+    const { ID } = await this.client.call<LeaseAnswer>('/v3/lease/grant', { TTL: String(seconds) });
     this.file.write([ID, this.lease, ...this.former]);
     const former = this.lease;
     this.lease = ID;
     await this.putRest();
-    await this.revoke(former);
+    if (former !== '') await this.revoke(former);
   }
 
   private textOf(value: Announcement): string {

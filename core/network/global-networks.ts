@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { ClusterChange, ClusterStore } from '../contracts/cluster.js';
-import { conflict, EngineError, invalid, messageOf } from '../contracts/errors.js';
+import { conflict, EngineError, invalid, isKind, messageOf } from '../contracts/errors.js';
 import { isId } from '../contracts/ids.js';
 import type { GlobalAllocation, NetworkDriver } from '../contracts/network.js';
 import { KeyedLock } from '../state/keyed-lock.js';
@@ -11,6 +11,9 @@ import type { EndpointRecord, NetworkRecord } from './network-store.js';
 const NETWORKS = 'networks/';
 const NAMES = 'network-names/';
 const ENDPOINTS = 'endpoints/';
+
+/** A network that could not be taken in or given up is tried again after so long. */
+const RETRY_MS = 2000;
 
 const endpointKey = ({ networkId, endpointId }: { networkId: string; endpointId: string }): string =>
   `${ENDPOINTS}${networkId}/${endpointId}`;
@@ -24,6 +27,9 @@ export class GlobalNetworks {
   private readonly stops: (() => void)[] = [];
   /** Endpoints on other hosts. */
   private readonly remotes: RemoteNames;
+  /** Ids of networks that are here and not as the store has them. */
+  private readonly unsettled = new Set<string>();
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly room: NetworkRoom,
@@ -95,6 +101,7 @@ export class GlobalNetworks {
 
   stop(): void {
     for (const stop of this.stops.splice(0)) stop();
+    clearTimeout(this.timer);
     this.remotes.save();
   }
 
@@ -158,10 +165,22 @@ export class GlobalNetworks {
       const id = key.slice(NETWORKS.length);
       try {
         await this.changes.run(id, () => (value === undefined ? this.drop(id) : this.take(id, parse<NetworkRecord>(value))));
+        this.unsettled.delete(id);
       } catch (error) {
-        this.room.log.error('a change of a network of the cluster was not taken in', { network: id, error: messageOf(error) });
+        // Told once, and tried until it succeeds: who is on it may leave, and what the kernel was busy with ends. What is not a record stays none.
+        if (!this.unsettled.has(id))
+          this.room.log.error('a change of a network of the cluster was not taken in', { network: id, error: messageOf(error) });
+        if (isKind(error, 'invalid-parameter')) this.unsettled.delete(id);
+        else this.unsettled.add(id);
       }
     }
+    if (this.unsettled.size === 0 || this.room.closed) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      const known = this.cluster.entries(NETWORKS);
+      void this.takeNetworks([...this.unsettled].map((id) => ({ key: NETWORKS + id, value: known.get(NETWORKS + id) })));
+    }, RETRY_MS);
+    this.timer.unref();
   }
 
   private async take(id: string, record: NetworkRecord): Promise<void> {
@@ -182,11 +201,9 @@ export class GlobalNetworks {
   private async drop(id: string): Promise<void> {
     const record = this.room.networks.get(id);
     if (!record) return;
-    if (this.room.usedNetworks().has(id)) {
-      // Only while this host was cut off could others believe that nobody is on it.
-      this.room.log.error('a network was removed on another host while containers of this one are on it', { network: record.network.name });
-      return;
-    }
+    // Only while this host was cut off could others believe that nobody is on it, or while the last one was just leaving.
+    if (this.room.usedNetworks().has(id))
+      throw conflict(`network ${record.network.name} was removed on another host while containers of this one are on it`);
     const { driver } = await this.room.drivers.get('network', record.network.driver);
     await driver.deleteNetwork(id);
     this.room.store.removeNetwork(id);

@@ -29,22 +29,63 @@ export interface EtcdOptions {
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
 }
 
+interface Ports {
+  readonly client: number;
+  readonly peer: number;
+}
+
+const freePorts = async (): Promise<Ports> => ({ client: await freePort(), peer: await freePort() });
+
+/** How often other ports are tried: a free one may be taken before etcd has it. */
+const ATTEMPTS = 5;
+
 /** A real etcd with a folder of its own, which can be killed and come back. */
 export class Etcd {
   readonly folder = mkdtempSync(join(tmpdir(), 'gantry-etcd-'));
   private child: ChildProcess | undefined;
+  private log = '';
 
   private constructor(
     private readonly options: EtcdOptions,
-    readonly port: number,
-    private readonly peerPort: number,
+    private readonly ports: Ports,
+    /** By name, all members' peer ports, this one's too. */
+    private readonly members: Readonly<Record<string, number>>,
+    private readonly name: string,
   ) {}
 
+  /** One alone. */
   static async start(options: EtcdOptions = {}): Promise<Etcd> {
-    const fixed = options.wrapper !== undefined;
-    const etcd = new Etcd(options, fixed ? 2379 : await freePort(), fixed ? 2380 : await freePort());
-    await etcd.up();
-    return etcd;
+    if (options.wrapper !== undefined) return (await Etcd.startAll(options, [{ client: 2379, peer: 2380 }]))[0] as Etcd;
+    return (await Etcd.startCluster(1, options))[0] as Etcd;
+  }
+
+  /** Several that are one store, which works while more than half of them do. */
+  static async startCluster(count: number, options: EtcdOptions = {}): Promise<Etcd[]> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await Etcd.startAll(options, await Promise.all(Array.from({ length: count }, freePorts)));
+      } catch (error) {
+        if (attempt === ATTEMPTS || !/address already in use/.test(String(error))) throw error;
+      }
+    }
+  }
+
+  private static async startAll(options: EtcdOptions, ports: readonly Ports[]): Promise<Etcd[]> {
+    const members = Object.fromEntries(ports.map(({ peer }, i) => [`member${i}`, peer]));
+    const made = ports.map((own, i) => new Etcd(options, own, members, `member${i}`));
+    // None answers before more than half of them are there.
+    for (const etcd of made) etcd.launch();
+    try {
+      for (const etcd of made) await etcd.whenUp();
+    } catch (error) {
+      for (const etcd of made) await etcd.destroy();
+      throw error;
+    }
+    return made;
+  }
+
+  get port(): number {
+    return this.ports.client;
   }
 
   get endpoint(): string {
@@ -60,34 +101,46 @@ export class Etcd {
     return `etcd://${this.endpoint}/test`;
   }
 
+  /** Again, after a {@link kill}. */
   async up(): Promise<void> {
+    this.launch();
+    await this.whenUp();
+  }
+
+  private launch(): void {
     const { tls, wrapper = [] } = this.options;
     const scheme = tls ? 'https' : 'http';
-    const peer = `http://127.0.0.1:${this.peerPort}`;
+    const peer = `http://127.0.0.1:${this.ports.peer}`;
     const flags = {
+      name: this.name,
       'data-dir': this.folder,
       'listen-client-urls': `${scheme}://${this.address}:${this.port}`,
       'advertise-client-urls': `${scheme}://${this.endpoint}`,
       'listen-peer-urls': peer,
       'initial-advertise-peer-urls': peer,
-      'initial-cluster': `default=${peer}`,
+      'initial-cluster': Object.entries(this.members)
+        .map(([name, port]) => `${name}=http://127.0.0.1:${port}`)
+        .join(),
       'log-level': 'error',
       logger: 'zap',
       ...(tls && { 'cert-file': tls.cert, 'key-file': tls.key, 'client-cert-auth': 'true', 'trusted-ca-file': tls.ca }),
     };
     const command = [...wrapper, 'etcd', ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)];
     this.child = spawn(command[0] as string, command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
-    let log = '';
-    this.child.stderr?.on('data', (chunk: Buffer) => (log += chunk.toString()));
-    const until = Date.now() + 20_000;
+    this.log = '';
+    this.child.stderr?.on('data', (chunk: Buffer) => (this.log += chunk.toString()));
+  }
+
+  private async whenUp(): Promise<void> {
+    const until = Date.now() + 90_000;
     while (Date.now() < until) {
-      if (this.child.exitCode !== null) throw new Error(`etcd ended:\n${log.slice(-2000)}`);
+      if (this.child?.exitCode !== null) throw new Error(`etcd ended:\n${this.log.slice(-2000)}`);
       const health = this.ctl('endpoint', 'health');
       // With authentication on, a stranger is told so much and no more.
       if (health.status === 0 || /user name is empty/.test(health.stdout + health.stderr)) return;
       await new Promise((done) => setTimeout(done, 50));
     }
-    throw new Error(`etcd does not answer:\n${log.slice(-2000)}`);
+    throw new Error(`etcd does not answer:\n${this.log.slice(-2000)}`);
   }
 
   /** Ends it as a crash does, or holds it (`SIGSTOP`) so that it accepts connections and answers nothing. */
@@ -117,6 +170,17 @@ export class Etcd {
       env: { ...process.env, ETCDCTL_API: '3' },
     });
     return { status: status ?? -1, stdout, stderr };
+  }
+
+  /** For how many seconds each of these keys would stay if nobody did anything; a key without lease is left out. */
+  remaining(keys: readonly string[]): number[] {
+    return keys.flatMap((key) => {
+      // A lease is a number of 63 bits, which JSON.parse would round.
+      const lease = /"lease":(\d+)/.exec(this.ctl('get', '--write-out=json', key).stdout)?.[1];
+      if (lease === undefined) return [];
+      const told = this.ctl('lease', 'timetolive', BigInt(lease).toString(16), '--write-out=json').stdout;
+      return [(JSON.parse(told) as { ttl: number }).ttl];
+    });
   }
 
   /** Keys below a prefix, one a line. */

@@ -63,9 +63,9 @@ export class Lab {
     return made;
   }
 
-  /** What makes an engine a member, quick in finding out that others died. */
+  /** What makes an engine a member, quick in finding out that others died, but not so quick that a busy machine looks like a dead one. */
   flags(address: string): string[] {
-    const options = ['discovery.heartbeat=1', 'discovery.ttl=4'].flatMap((option) => ['--cluster-store-opt', option]);
+    const options = ['discovery.heartbeat=1', 'discovery.ttl=8'].flatMap((option) => ['--cluster-store-opt', option]);
     return ['--cluster-store', this.etcd.url, '--cluster-advertise', address, ...options];
   }
 
