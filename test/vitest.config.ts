@@ -18,5 +18,7 @@ export default defineConfig({
     testTimeout: 30_000 * slow,
     hookTimeout: 60_000 * slow,
     pool: 'forks',
+    // Files share one kernel: links, address ranges and the time that things take are told apart only one file after the other.
+    fileParallelism: false,
   },
 });

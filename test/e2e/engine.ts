@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Footprint, type KernelState, kernelState, leftBehind } from './audit.js';
@@ -28,7 +30,26 @@ function removeEmptyCgroups(parent: string): void {
   }
 }
 
-let engines = 0;
+const RANGES = 200;
+
+/**
+ * A number that no other live engine of a test has, for its addresses: whoever runs tests beside these on this machine asks here too.
+ * A name of the kernel's holds it, which ends with this process at the latest.
+ */
+async function claimRange(): Promise<{ number: number; release: () => void }> {
+  for (let step = 0; step < RANGES; step++) {
+    const number = (process.pid * 7 + step) % RANGES;
+    const claim = createServer().listen(`\0gantry-e2e-range-${number}`);
+    try {
+      await once(claim, 'listening');
+    } catch {
+      continue;
+    }
+    claim.unref();
+    return { number, release: () => void claim.close() };
+  }
+  throw new Error('every address range for tests is taken');
+}
 
 /** One daemon of its own: data root, run-time root, bridge and socket are in a new folder and go with it. */
 export class Engine {
@@ -39,6 +60,7 @@ export class Engine {
     readonly footprint: Footprint,
     private readonly before: KernelState,
     private readonly program: readonly [string, ...string[]],
+    private readonly releaseRange: () => void,
   ) {}
 
   private child: ChildProcess | undefined;
@@ -57,7 +79,7 @@ export class Engine {
     const instance = createHash('sha256').update(dataRoot).digest('hex').slice(0, 8);
     const footprint = { folder, instance, cgroupParent: `/${basename(folder)}`, within };
     const before = kernelState(footprint);
-    const number = (process.pid * 7 + engines++) % 200;
+    const { number, release } = await claimRange();
     const socket = join(folder, 'gantry.sock');
     const standard = [
       '--host',
@@ -81,13 +103,13 @@ export class Engine {
       ? []
       : [
           '--bridge',
-          `gtest${(process.pid + engines) % 100000}`,
+          `gtest${number}`,
           '--bip',
           `10.${100 + (number >> 4)}.${(number & 15) * 16}.1/24`,
           '--default-address-pool',
           `base=10.${120 + (number >> 4)}.0.0/16,size=24`,
         ];
-    const engine = new Engine(folder, socket, [...standard, ...network, ...flags], footprint, before, program);
+    const engine = new Engine(folder, socket, [...standard, ...network, ...flags], footprint, before, program, release);
     await engine.up();
     return engine;
   }
@@ -112,7 +134,7 @@ export class Engine {
     child.stderr?.on('data', (chunk: Buffer) => (this.log += chunk.toString()));
     let ended: number | null | undefined;
     child.on('exit', (code) => (ended = code));
-    const until = Date.now() + 20_000 * Number(process.env['GANTRY_SLOW'] ?? 1);
+    const until = Date.now() + 90_000 * Number(process.env['GANTRY_SLOW'] ?? 1);
     while (Date.now() < until) {
       if (ended !== undefined) throw new Error(`gantryd ended with ${ended}:\n${this.log.slice(-4000)}`);
       if (existsSync(this.socket) && (await this.ping())) return;
@@ -151,12 +173,13 @@ export class Engine {
     }
     await this.down();
     let left = leftBehind(this.before, kernelState(this.footprint));
-    // A shim ends a moment after it told of its container's end.
-    for (let i = 0; i < 50 && Object.keys(left).length > 0; i++) {
+    // A shim ends a moment after it told of its container's end, and the kernel takes its time over namespaces.
+    for (const until = Date.now() + 60_000; Date.now() < until && Object.keys(left).length > 0;) {
       await new Promise((done) => setTimeout(done, 40));
       left = leftBehind(this.before, kernelState(this.footprint));
     }
     removeEmptyCgroups(this.footprint.cgroupParent);
+    this.releaseRange();
     if (!readFileSync('/proc/self/mountinfo', 'utf8').includes(this.folder)) rmSync(this.folder, { recursive: true, force: true });
     return left;
   }
@@ -188,7 +211,7 @@ export class Engine {
         GANTRY_HOST: `unix://${this.socket}`,
         DOCKER_CONFIG: join(this.folder, 'docker-config'),
       },
-      timeout: options.timeout ?? 30_000,
+      timeout: options.timeout ?? 120_000,
       maxBuffer: 64 << 20,
       input: options.input ?? '',
     });
