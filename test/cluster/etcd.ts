@@ -149,8 +149,9 @@ export class Etcd {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     if (signal === 'SIGSTOP' || signal === 'SIGCONT') return void child.kill(signal);
     const ended = once(child, 'exit');
-    child.kill('SIGCONT');
     child.kill(signal);
+    // One that is held hears of nothing else before it goes on; a killed one must not do anything that was asked of it meanwhile.
+    if (signal !== 'SIGKILL') child.kill('SIGCONT');
     await ended;
   }
 
