@@ -1,8 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { IpamDriver, PoolRequest } from '@gantry/core/contracts/ipam.js';
+import { host } from '@gantry/native/index.js';
 import { MemoryCluster } from '@gantry/test/fakes/cluster.js';
+import { silentLog } from '@gantry/test/fakes/settings.js';
 import { parseRange } from '../ranges.js';
 import { ClusterIpam } from './driver.js';
+import { clusterIpam } from './manifest.js';
 
 const ask = (own: Partial<PoolRequest> = {}): PoolRequest => ({ addressSpace: 'GlobalDefault', options: {}, v6: false, avoid: [], ...own });
 const GATEWAY = { RequestAddressType: 'com.docker.network.gateway' };
@@ -34,6 +37,32 @@ describe('addresses of the cluster', () => {
     });
     await one.releasePool('GlobalDefault/10.0.0.0/24');
     expect(await poolFor(two, '10.0.0.128/25')).toBe('GlobalDefault/10.0.0.128/25');
+  });
+
+  it('of IPv6 come from one prefix that the cluster has drawn, or from the one that options name', async () => {
+    const six = async (ipam: IpamDriver): Promise<string> => (await ipam.requestPool(ask({ v6: true }))).pool;
+    const pools = await Promise.all([six(one), six(two), six(one)]);
+    expect(new Set(pools).size).toBe(3);
+    expect(new Set(pools.map((pool) => pool.split(':').slice(0, 3).join(':'))).size).toBe(1);
+    for (const pool of pools) expect(pool).toMatch(/^fd[0-9a-f]{2}:.*\/64$/);
+    const env = { root: '/nonexistent', runRoot: '/nonexistent', instance: 'x', host, log: silentLog };
+    const named = await clusterIpam.open({
+      ...env,
+      cluster: cluster.member('three', '192.0.2.3'),
+      options: { base6: 'fd12::/32', size6: '48' },
+    });
+    expect(await six(named)).toBe('fd12::/48');
+    for (const options of [{ base6: '10.0.0.0/8' }, { size6: '64' }, { base6: 'fd12::/32', size6: '20' }, { base: 'fd12::/32' }])
+      await expect(clusterIpam.open({ ...env, cluster: cluster.member('four', '192.0.2.4'), options })).rejects.toMatchObject({
+        kind: 'invalid-parameter',
+      });
+    const pool = (await one.requestPool(ask({ v6: true, pool: 'fd00:77::/64' }))).poolId;
+    expect(await one.requestAddress(pool, undefined, GATEWAY)).toBe('fd00:77::1/64');
+    expect(await two.requestAddress(pool, undefined, {})).toBe('fd00:77::2/64');
+    await expect(one.requestAddress(pool, 'FD00:77:0::2', {})).rejects.toMatchObject({
+      kind: 'forbidden',
+      message: 'Address already in use',
+    });
   });
 
   it('are given once, to whichever engine asks first', async () => {

@@ -3,7 +3,8 @@ import { conflict, invalid, isKind, unavailable } from '@gantry/core/contracts/e
 import type { IpamDriver, LeaseAudit, Pool, PoolRequest } from '@gantry/core/contracts/ipam.js';
 import { AddressPool } from '../address-pool.js';
 import { choosePool, type DefaultPool } from '../choose-pool.js';
-import { formatAddress, formatRange, parseAddress } from '../ranges.js';
+import { formatAddress, formatRange, parseAddress, parseRange } from '../ranges.js';
+import { drawUniqueLocal } from '../unique-local.js';
 
 const SPACE = 'GlobalDefault';
 const ADDRESS_TYPE = 'RequestAddressType';
@@ -13,6 +14,8 @@ const GATEWAY = 'com.docker.network.gateway';
 const EPOCH = 'ipam/epoch';
 const POOLS = 'ipam/pools/';
 const LEASES = 'ipam/leases/';
+/** Of all pools for IPv6 without a subnet of their own, unless options say otherwise. */
+const UNIQUE_LOCAL = 'ipam/unique-local';
 
 /** How often an engine chooses again because another one was quicker. */
 const ATTEMPTS = 50;
@@ -47,10 +50,14 @@ export class ClusterIpam implements IpamDriver, LeaseAudit {
   async requestPool(request: PoolRequest): Promise<Pool> {
     const unknown = Object.keys(request.options)[0];
     if (unknown !== undefined) throw invalid(`unknown option of the cluster IPAM driver: ${unknown}`);
+    const defaults =
+      request.v6 && !request.pool && !this.defaults.some(({ base }) => base.v6)
+        ? [{ base: parseRange(await this.uniqueLocal()), size: 64 }]
+        : this.defaults;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const epoch = await this.store.get(EPOCH);
       const taken = [...(await this.store.list(POOLS)).keys()].map((key) => AddressPool.fromId(key.slice(POOLS.length)).range);
-      const pool = new AddressPool(SPACE, ...choosePool(request, taken, this.defaults));
+      const pool = new AddressPool(SPACE, ...choosePool(request, taken, defaults));
       const done = await this.store.commit(
         [epoch ? { key: EPOCH, revision: epoch.revision } : { key: EPOCH, is: 'absent' }],
         [
@@ -106,6 +113,14 @@ export class ClusterIpam implements IpamDriver, LeaseAudit {
   }
 
   async close(): Promise<void> {}
+
+  /** A unique local /48 (RFC 4193), drawn by whichever engine needs it first, and the cluster's from then on. */
+  private async uniqueLocal(): Promise<string> {
+    const kept = await this.store.get(UNIQUE_LOCAL);
+    if (kept) return kept.value;
+    await this.store.commit([{ key: UNIQUE_LOCAL, is: 'absent' }], [{ op: 'put', key: UNIQUE_LOCAL, value: drawUniqueLocal() }]);
+    return this.uniqueLocal();
+  }
 
   private async choose(poolId: string, address: string | undefined, options: Readonly<Record<string, string>>): Promise<string> {
     const type = options[ADDRESS_TYPE];

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
@@ -7,6 +6,7 @@ import type { DefaultPool } from '../choose-pool.js';
 import { DefaultIpam, dockerPools } from './driver.js';
 import { LeaseStore } from './lease-store.js';
 import { parseRange } from '../ranges.js';
+import { drawUniqueLocal } from '../unique-local.js';
 
 /**
  * Option `default-address-pools`: JSON as in daemon.json, `[{"base":"10.10.0.0/16","size":24}]`; what networks without a
@@ -29,7 +29,6 @@ export const defaultIpam: DriverManifest<'ipam'> = {
   },
 };
 
-/** Drawn at random, as the RFC wants it: two networks that are joined one day should not have chosen the same. */
 function uniqueLocalPrefix(path: string): string {
   try {
     const kept = readFileSync(path, 'utf8').trim();
@@ -37,8 +36,7 @@ function uniqueLocalPrefix(path: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  const [first, second, third] = randomBytes(6).toString('hex').match(/.{4}/g) ?? [];
-  const prefix = `fd${first?.slice(2)}:${second}:${third}::/48`;
+  const prefix = drawUniqueLocal();
   // Pools are kept by themselves, so a prefix that is lost in a crash only changes what later networks get.
   writeFileSync(path, `${prefix}\n`, { mode: 0o600 });
   return prefix;
