@@ -175,7 +175,10 @@ export async function startEngine(config: DaemonConfig, lifecycle: Lifecycle, lo
     () => collectors.close(),
   );
   await lifecycle.start('volumes', () => volumes.open());
-  if (cluster) networks.useCluster(cluster);
+  if (cluster) {
+    networks.useCluster(cluster);
+    (container.resolve(Tokens.System) as SystemService).useCluster(cluster);
+  }
   await lifecycle.start(
     'networks',
     () => networks,

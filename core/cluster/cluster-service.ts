@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import type { Announcement, ClusterChange, ClusterCondition, ClusterOperation, ClusterStore } from '../contracts/cluster.js';
+import type { Announcement, ClusterChange, ClusterCondition, ClusterOperation, ClusterStatus, ClusterStore } from '../contracts/cluster.js';
 import { EngineError, invalid, unavailable } from '../contracts/errors.js';
 import type { HostNet } from '../contracts/host-net.js';
 import type { Logger } from '../contracts/manifest.js';
@@ -51,6 +51,12 @@ export class ClusterService implements ClusterStore {
 
   get connected(): boolean {
     return this.mirror.connected;
+  }
+
+  /** From memory. */
+  status(): ClusterStatus {
+    const members = [...this.mirror.entries(MEMBERS).values()].flatMap((text) => memberOfText(text) ?? []);
+    return { store: this.settings.store, address: this.address, failure: this.mirror.failure, members };
   }
 
   async close(): Promise<void> {
@@ -122,6 +128,12 @@ export class ClusterService implements ClusterStore {
       throw unavailable(`cluster store ${this.settings.store} failed: ${error instanceof Error ? error.message : String(error)}`, error);
     }
   }
+}
+
+/** Another engine wrote it. */
+function memberOfText(text: string): { name: string; address: string } | undefined {
+  const { name, address } = Object(JSON.parse(text)) as Record<string, unknown>;
+  return typeof name === 'string' && typeof address === 'string' ? { name, address } : undefined;
 }
 
 /** Of a link its first IPv4 address, else its first other one that is not of the link alone. */

@@ -43,7 +43,8 @@ export class Mirror {
   private verifying = false;
   private running: Promise<void> | undefined;
   private wake = (): void => undefined;
-  connected = false;
+  /** Why the store is not followed; `undefined` when it is. */
+  failure: { readonly since: Date; readonly reason: string } | undefined = { since: new Date(), reason: 'it has not answered yet' };
 
   constructor(
     private readonly client: Pick<EtcdClient, 'readAll' | 'stream' | 'call'>,
@@ -78,6 +79,10 @@ export class Mirror {
     this.told = revision;
   }
 
+  get connected(): boolean {
+    return this.failure === undefined;
+  }
+
   whenKnown(): Promise<void> {
     return this.known.promise;
   }
@@ -110,7 +115,7 @@ export class Mirror {
         const { entries, revision } = await this.client.readAll(this.prefix);
         this.reset(new Map(entries.map((entry) => [this.bare(entry.key), entryOf(entry)])), BigInt(revision));
         if (!this.connected) this.log.info('the cluster store answers', { keys: this.values.size });
-        this.connected = true;
+        this.failure = undefined;
         pause = FIRST_PAUSE_MS;
         const next = BigInt(revision) + 1n;
         const wanted = { create_request: { ...range(this.prefix), start_revision: String(next) } };
@@ -119,7 +124,7 @@ export class Mirror {
         if (this.closed) break;
         if (this.connected) this.log.warn('the cluster store is followed no more, and is read again', { error: messageOf(error) });
         else this.log.debug('the cluster store does not answer', { error: messageOf(error) });
-        this.connected = false;
+        this.failure = { since: this.failure?.since ?? new Date(), reason: messageOf(error) };
       }
       const { promise, resolve } = Promise.withResolvers<void>();
       this.wake = resolve;
@@ -128,7 +133,7 @@ export class Mirror {
       clearTimeout(timer);
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
-    this.connected = false;
+    this.failure ??= { since: new Date(), reason: 'the engine stops' };
   }
 
   private follow({ result, error }: WatchAnswer): void {

@@ -20,6 +20,18 @@ export interface ClusterChange {
 /** Announced values are objects; whoever announced one is in it as `member`. */
 export type Announcement = Readonly<Record<string, unknown>> & { readonly member?: string };
 
+/** How an engine stands to the store that it shares, for people. */
+export interface ClusterStatus {
+  /** As the user wrote it. */
+  readonly store: string;
+  /** The address by which others reach this engine. */
+  readonly address: string;
+  /** Why the store is not followed at the moment, and since when; `undefined` when it is. */
+  readonly failure: { readonly since: Date; readonly reason: string } | undefined;
+  /** Host names and addresses of all engines as last heard, this one too. */
+  readonly members: readonly { readonly name: string; readonly address: string }[];
+}
+
 /**
  * State that several engines share, by key. Keys are paths without a leading slash. What must outlive this engine is committed; what
  * must not is announced, and is gone soon after the engine is. Calls that reach for the store fail with `unavailable` when it does

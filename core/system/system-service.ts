@@ -5,6 +5,7 @@ import { inject, injectable } from 'tsyringe';
 import { countStates } from '../container/container.js';
 import type { Containers } from '../container/containers.js';
 import type { PluginDirectory } from '../contracts/plugin.js';
+import type { ClusterStatus } from '../contracts/cluster.js';
 import type { DriverKind, Logger } from '../contracts/manifest.js';
 import { messageOf } from '../contracts/errors.js';
 import type { DriverRegistry } from '../extension/driver-registry.js';
@@ -56,6 +57,7 @@ type Unavailable = SystemInfo['unavailableDrivers'];
 /** What the engine says of itself and of its host. Reads only, and never waits for a driver that is slow. */
 @injectable()
 export class SystemService implements System {
+  private cluster: { status(): ClusterStatus } | undefined;
   private engineId: string | undefined;
   private cgroup: CgroupFeatures | undefined;
   private unavailable: Unavailable | undefined;
@@ -82,6 +84,11 @@ export class SystemService implements System {
     this.storageStatus = new Remembered(() => this.layers.status(), failed('the status of the storage driver'));
     this.networkWarnings = new Remembered(() => this.networks.hostWarnings(), failed('what stands in the way of containers traffic'));
     this.probes = new Remembered(() => this.probe(), failed('which drivers can serve'));
+  }
+
+  /** Before the engine serves: it is a member of a cluster. */
+  useCluster(cluster: { status(): ClusterStatus }): void {
+    this.cluster = cluster;
   }
 
   get storageDriver(): string {
@@ -120,6 +127,7 @@ export class SystemService implements System {
     const os = operatingSystem();
     const ipv4Forwarding = isSwitchedOn('/proc/sys/net/ipv4/ip_forward');
     const { defaultDriver } = this.layers;
+    const cluster = this.cluster?.status();
     return {
       id: this.id(),
       name: hostname(),
@@ -128,6 +136,7 @@ export class SystemService implements System {
       images: images.length,
       storageDriver: defaultDriver.name,
       storageStatus: defaultDriver.reason ? [...storageStatus, ['Chosen because', defaultDriver.reason]] : storageStatus,
+      cluster,
       drivers: {
         volume: this.names('volume'),
         network: this.names('network'),
@@ -170,7 +179,10 @@ export class SystemService implements System {
       insecureRegistries: settings.insecureRegistries,
       registryMirrors: settings.registryMirrors,
       defaultAddressPools: settings.defaultAddressPools,
-      warnings: [...warningsOf(cgroup, ipv4Forwarding), ...networkWarnings.map((warning) => `WARNING: ${warning}`)],
+      warnings: [
+        ...warningsOf(cgroup, ipv4Forwarding),
+        ...[...networkWarnings, ...clusterWarnings(cluster)].map((warning) => `WARNING: ${warning}`),
+      ],
       httpProxy: proxy('http_proxy'),
       httpsProxy: proxy('https_proxy'),
       noProxy: process.env['NO_PROXY'] ?? process.env['no_proxy'] ?? '',
@@ -238,6 +250,12 @@ export class SystemService implements System {
 
 function proxy(name: string): string {
   return withoutCredentials(process.env[name.toUpperCase()] ?? process.env[name] ?? '');
+}
+
+function clusterWarnings(cluster: ClusterStatus | undefined): string[] {
+  if (!cluster?.failure) return [];
+  const { since, reason } = cluster.failure;
+  return [`the cluster store ${cluster.store} is not followed since ${since.toISOString()}: ${reason}`];
 }
 
 /** Docker's sentences for what a host cannot do; clients print them as they are. */

@@ -1,3 +1,4 @@
+import type { ClusterStatus } from '../contracts/cluster.js';
 import type { PluginStatus } from '../contracts/plugin.js';
 
 /** One event, in Docker's vocabulary of types and actions. */
@@ -48,6 +49,8 @@ export interface SystemInfo {
   readonly images: number;
   readonly storageDriver: string;
   readonly storageStatus: readonly (readonly [string, string])[];
+  /** `undefined` for an engine that is a member of no cluster. */
+  readonly cluster: ClusterStatus | undefined;
   readonly drivers: DriverNames;
   /** KIND/NAME of the drivers of this build, and of those that were left out of it. */
   readonly driverSet: { readonly included: readonly string[]; readonly leftOut: readonly string[] };

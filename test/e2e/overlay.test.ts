@@ -26,7 +26,7 @@ describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''
 
   const ok = (host: LabHost, ...args: string[]): string => {
     const result = run(host, ...args);
-    expect(result, `docker ${args.join(' ')} on ${host.name}\n${host.engine.log.slice(-2000)}`).toMatchObject({ code: 0 });
+    expect(result.code, `docker ${args.join(' ')} on ${host.name}: ${result.stderr}\n${host.engine.log.slice(-2000)}`).toBe(0);
     return result.stdout.trim();
   };
 
@@ -41,6 +41,9 @@ describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''
   /** That it answers with its name `as` in the end; a machine that does much else may lose the one or other try. */
   const reaches = (host: LabHost, from: string, to: string, as = to): Promise<void> =>
     eventually(() => reach(host, from, to, 10) === as, `${from} reaches ${to}`);
+
+  const health = (host: LabHost): string =>
+    /^ Cluster Health: (.*)$/m.exec(host.engine.gantry(['info'], { timeout: 120_000 }).stdout)?.[1] ?? '';
 
   const knows = (host: LabHost, network: string): boolean => run(host, 'network', 'inspect', network).code === 0;
 
@@ -212,8 +215,11 @@ describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''
     const refused = run(two, 'run', '--rm', '--network', 'red', IMAGE, 'true');
     expect(refused.stderr).toContain('does not answer');
     await reaches(one, 'red-one', 'red-two');
+    await eventually(() => health(two).startsWith('not followed since '), 'the engine says so');
+    expect(run(two, 'info').stdout).toContain(`Cluster Store: ${lab.etcd.url}`);
     await lab.etcd.kill('SIGCONT');
     await eventually(() => run(two, 'run', '--rm', '--network', 'red', IMAGE, 'true').code === 0, 'the store is used again');
+    await eventually(() => health(two) === 'ok', 'all is well');
   });
 
   it('forget a host that died, and take it back', async () => {
@@ -241,7 +247,7 @@ describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''
     await eventually(() => lab.etcd.keys('/test/endpoints/').length === 0, 'all endpoints are gone');
     ok(three, 'network', 'rm', 'red', 'blue');
     await eventually(() => !knows(one, 'red') && !knows(two, 'blue'), 'nobody knows them any more');
-    expect(lab.etcd.keys().filter((key) => !key.includes('/members/') && !key.endsWith('ipam/epoch'))).toEqual([]);
+    expect(lab.etcd.keys().filter((key) => !/\/members\/|\/ipam\/(epoch|unique-local)$/.test(key))).toEqual([]);
     for (const { path } of lab.hosts) {
       const links = spawnSync('nsenter', [`--net=${path}`, '--', 'ip', '-o', 'link'], { encoding: 'utf8' }).stdout;
       expect(links).not.toMatch(/vxlan|ov[0-9a-f]{12}/);

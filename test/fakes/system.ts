@@ -27,6 +27,7 @@ export class FakeSystem implements System {
       images: 1,
       storageDriver: 'overlay2',
       storageStatus: [['Backing Filesystem', 'ext4']],
+      cluster: undefined,
       drivers: {
         volume: ['local'],
         network: ['bridge', 'host', 'none'],

@@ -68,6 +68,7 @@ export function infoJson(info: SystemInfo, accessPlugins: readonly string[]): ob
       Authorization: accessPlugins.length > 0 ? accessPlugins : null,
       Log: info.drivers.log,
     },
+    ...clusterFields(info.cluster),
     // The engine's own: what this build is made of.
     DriverSet: { Included: info.driverSet.included, LeftOut: info.driverSet.leftOut },
     MemoryLimit: info.memoryLimit,
@@ -125,6 +126,22 @@ export function infoJson(info: SystemInfo, accessPlugins: readonly string[]): ob
       : {}),
     CDISpecDirs: [],
     Warnings: info.warnings,
+  };
+}
+
+/** Docker's words for it until API 1.41, and pairs that clients of today print as well. */
+function clusterFields(cluster: SystemInfo['cluster']): Record<string, unknown> {
+  if (!cluster) return {};
+  const { store, address, failure, members } = cluster;
+  return {
+    ClusterStore: store,
+    ClusterAdvertise: address,
+    SystemStatus: [
+      ['Cluster Store', store],
+      ['Cluster Advertise', address],
+      ['Cluster Health', failure ? `not followed since ${failure.since.toISOString()}: ${failure.reason}` : 'ok'],
+      ['Cluster Members', members.map((member) => `${member.name} (${member.address})`).join(', ')],
+    ],
   };
 }
 
