@@ -18,6 +18,7 @@ interface DeviceCalls {
   attachLoop(file: string): Promise<BlockDevice & { readonly fd: number }>;
   blockDevice(path: string): Promise<BlockDevice>;
   makeNode(path: string, major: number, minor: number): Promise<void>;
+  growFileSystem(tree: string, bytes: number): Promise<void>;
 }
 
 /** An addon of its own, which needs libdevmapper and is loaded when something first asks for it. Throws where the build has none. */
@@ -38,5 +39,6 @@ export function loadDevices(): HostDevices {
     attachLoop: (file) => calls.attachLoop(file),
     blockDevice: (path) => calls.blockDevice(path),
     makeNode: (path, major, minor) => calls.makeNode(path, major, minor),
+    growFileSystem: (tree, bytes) => calls.growFileSystem(tree, bytes),
   };
 }

@@ -54,4 +54,10 @@ export interface HostDevices {
   blockDevice(path: string): Promise<BlockDevice>;
   /** A node for a device, mode 0600, in place of what is at the path. */
   makeNode(path: string, major: number, minor: number): Promise<void>;
+
+  /**
+   * Grows the ext4 or xfs that is mounted, writable, at `tree` to `bytes`, which its device has; as large already is fine. For ext4 the
+   * kernel wants CAP_SYS_RESOURCE, else EPERM.
+   */
+  growFileSystem(tree: string, bytes: number): Promise<void>;
 }

@@ -1,6 +1,7 @@
 #include "arguments.h"
 #include "block_device.h"
 #include "device_mapper.h"
+#include "grow.h"
 #include "task.h"
 
 namespace gantry::binding {
@@ -142,6 +143,13 @@ Napi::Value js_make_node(const Napi::CallbackInfo& info) {
   return run_off_thread(info.Env(), [=] { make_block_node(path, major, minor); });
 }
 
+Napi::Value js_grow_file_system(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  std::string tree = args.text();
+  uint64_t bytes = args.count().value_or(0);
+  return run_off_thread(info.Env(), [=] { grow_file_system(tree, bytes); });
+}
+
 }  // namespace
 }  // namespace gantry::binding
 
@@ -164,6 +172,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("attachLoop", js_attach_loop);
   add("blockDevice", js_block_device);
   add("makeNode", js_make_node);
+  add("growFileSystem", js_grow_file_system);
   return exports;
 }
 

@@ -2,7 +2,7 @@
 if(CMAKE_JS_INC)
   pkg_check_modules(DEVMAPPER REQUIRED IMPORTED_TARGET devmapper)
   add_library(devicemapper SHARED ${CMAKE_CURRENT_LIST_DIR}/addon.cc ${CMAKE_CURRENT_LIST_DIR}/device_mapper.cc
-    ${CMAKE_CURRENT_LIST_DIR}/block_device.cc ${CMAKE_SOURCE_DIR}/binding/task.cc ${CMAKE_SOURCE_DIR}/lib/workers.cc
+    ${CMAKE_CURRENT_LIST_DIR}/block_device.cc ${CMAKE_CURRENT_LIST_DIR}/grow.cc ${CMAKE_SOURCE_DIR}/binding/task.cc ${CMAKE_SOURCE_DIR}/lib/workers.cc
     ${CMAKE_JS_SRC})
   set_target_properties(devicemapper PROPERTIES PREFIX "" OUTPUT_NAME devicemapper SUFFIX ".node"
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_SOURCE_DIR}/build/Release)

@@ -9,6 +9,8 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
+  statSync,
   writeFileSync,
   writeSync,
   fsyncSync,
@@ -17,6 +19,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { snapshotId, type SnapshotId } from '@gantry/core/contracts/ids.js';
 import type { DriverEnv, Logger } from '@gantry/core/contracts/manifest.js';
+import { parseSize } from '@gantry/core/contracts/size.js';
 import type { StorageDriver } from '@gantry/core/contracts/storage.js';
 import { devicemapper } from '@gantry/drivers/storage/devicemapper/manifest.js';
 import { host } from '@gantry/native/index.js';
@@ -48,6 +51,7 @@ for (const fileSystem of ['ext4', 'xfs'] as const) {
     storageConformance('devicemapper', {
       folder: '/var/tmp',
       capabilities: devicemapper.capabilities,
+      leastQuota: parseSize(SIZES[fileSystem]),
       host,
       open: (root) => devicemapper.open(envAt(root, { ...SMALL, 'dm.fs': fileSystem, 'dm.basesize': SIZES[fileSystem] })),
     });
@@ -130,6 +134,27 @@ describe.skipIf(reason)('devicemapper', () => {
     // Their numbers are free again.
     await driver.create(id('a'), { writable: true });
     expect(await driver.metadata(id('a'))).toMatchObject({ DeviceId: '2' });
+  });
+
+  it('gives a container the size that it asks for, and no other one', async () => {
+    await driver.create(id('image'), { writable: false });
+    await driver.create(id('large'), { writable: true, parent: id('image'), quota: 256 << 20 });
+    await driver.create(id('plain'), { writable: true, parent: id('image') });
+    const sizeOf = (snapshot: SnapshotId): Promise<number> =>
+      inside(snapshot, (tree) => {
+        const { blocks, bsize } = statfsSync(tree);
+        return (blocks * bsize) >> 20;
+      });
+    expect(await sizeOf(id('large'))).toBeGreaterThan(200);
+    expect(await sizeOf(id('plain'))).toBeLessThan(128);
+    expect(await driver.metadata(id('large'))).toMatchObject({ DeviceSize: `${256 << 20}` });
+    await inside(id('large'), (tree) => writeFileSync(join(tree, 'file'), Buffer.alloc(160 << 20, 1)));
+    await restart();
+    expect(await inside(id('large'), (tree) => statSync(join(tree, 'file')).size)).toBe(160 << 20);
+    await expect(driver.create(id('small'), { writable: true, parent: id('image'), quota: 64 << 20 })).rejects.toThrow(
+      `has ${128 << 20} bytes at least (dm.basesize)`,
+    );
+    expect(await driver.exists(id('small'))).toBe(false);
   });
 
   it('does not believe a record that is ahead of the pool', async () => {

@@ -3,6 +3,7 @@ import { chmod, mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { conflict, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
+import type { HostDevices } from '@gantry/core/contracts/host-devices.js';
 import type { SnapshotId } from '@gantry/core/contracts/ids.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Mount } from '@gantry/core/contracts/mount.js';
@@ -30,6 +31,7 @@ export class DeviceMapperDriver implements StorageDriver {
 
   constructor(
     private readonly env: DriverEnv,
+    private readonly dm: HostDevices,
     private readonly settings: PoolSettings,
     private readonly pool: ThinPool,
     private readonly devices: ThinDevices,
@@ -63,21 +65,25 @@ export class DeviceMapperDriver implements StorageDriver {
   }
 
   async create(id: SnapshotId, { parent, writable, quota }: CreateSnapshot): Promise<void> {
-    if (quota !== undefined)
-      throw invalid('storage driver devicemapper gives every container the size dm.basesize, and none a size of its own');
     await this.exclusively(async () => {
       if (this.records.get(id)) throw conflict(`snapshot ${id} exists`);
       const origin = this.records.get(parent ?? BASE);
       if (!origin) throw notFound('snapshot', parent ?? BASE);
+      const sectors = quota === undefined ? origin.sectors : Math.floor(quota / SECTOR);
+      if (sectors < origin.sectors)
+        throw invalid(
+          `a container of storage driver devicemapper has ${origin.sectors * SECTOR} bytes at least (dm.basesize), not ${quota}`,
+        );
       await this.retryRemovals();
       if (this.waiting.has(id)) throw conflict(`snapshot ${id} is still in use and is removed when that ends`);
       await this.pool.refuseWhenFull();
-      await this.add(id, { ...origin, parent: parent ?? '', writable }, (number) =>
+      const like = { ...origin, parent: parent ?? '', writable, sectors };
+      await this.add(id, like, async (number) => {
         // An image layer is only ever mounted read-only, and a file system that is held at rest cannot be mounted meanwhile.
-        origin.writable
-          ? this.devices.atRest(parent ?? BASE, () => this.pool.createSnapshot(number, origin.device))
-          : this.pool.createSnapshot(number, origin.device),
-      );
+        if (origin.writable) await this.devices.atRest(parent ?? BASE, () => this.pool.createSnapshot(number, origin.device));
+        else await this.pool.createSnapshot(number, origin.device);
+        if (sectors > origin.sectors) await this.grow(id, { ...like, device: number });
+      });
     });
   }
 
@@ -229,6 +235,16 @@ export class DeviceMapperDriver implements StorageDriver {
       if (isStrange)
         throw conflict(`the thin pool has a device ${record.device} that is not on record; a pool belongs to one daemon alone`, error);
       throw error;
+    }
+  }
+
+  /** Lets the file system on a device have all of it. Nobody knows the snapshot yet. */
+  private async grow(name: string, record: ThinRecord): Promise<void> {
+    const node = await this.use(name, record);
+    try {
+      await this.mounted(this.mountOf(record, node, true), (tree) => this.dm.growFileSystem(tree, record.sectors * SECTOR));
+    } finally {
+      await this.devices.drop(name);
     }
   }
 

@@ -37,7 +37,7 @@ async function probe(env: DriverEnv): Promise<Probe> {
 export const devicemapper: DriverManifest<'storage'> = {
   kind: 'storage',
   name: 'devicemapper',
-  capabilities: [],
+  capabilities: ['quota'],
   options: poolOptions,
   probe,
   async open(env) {
@@ -46,6 +46,7 @@ export const devicemapper: DriverManifest<'storage'> = {
     const prefix = `gantry-${env.instance}-`;
     const driver = new DeviceMapperDriver(
       env,
+      devices,
       settings,
       new ThinPool(env, devices, settings, prefix),
       new ThinDevices(devices, prefix, join(env.runRoot, 'nodes'), settings.deferredRemoval),

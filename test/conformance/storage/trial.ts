@@ -14,6 +14,8 @@ export interface StorageUnderTest {
   /** What the driver declares and this host and file system can keep. */
   readonly capabilities: readonly Capability[];
   readonly host: Host;
+  /** Bytes of the smallest quota that the driver takes; any when absent. */
+  readonly leastQuota?: number;
   /** Where the drivers' folders are made, on the file system to be tested; it is left as it was. /tmp when absent. */
   readonly folder?: string;
   /** A driver that works through `host` lets its calls be failed on purpose; another ignores it. */
