@@ -94,6 +94,43 @@ describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''
         expect(reach(from.host, from.name, addresses.get(to.name) ?? '', 1)).toBe('');
   });
 
+  it('carry IPv6 beside IPv4 and alone, by name and by address', async () => {
+    ok(one, 'network', 'create', '-d', 'overlay', '--ipv6', '--subnet', 'fd00:77::/64', 'six');
+    ok(two, 'network', 'create', '-d', 'overlay', '--ipv6', '--ipv4=false', 'only-six');
+    for (const host of lab.hosts) await eventually(() => knows(host, 'six') && knows(host, 'only-six'), `${host.name} knows both networks`);
+    expect(ok(three, 'network', 'inspect', '-f', '{{range .IPAM.Config}}{{.Subnet}} {{end}}', 'only-six')).toMatch(/^fd\S+\/64$/);
+    const addressOf = (host: LabHost, network: string, name: string): string =>
+      ok(host, 'inspect', '-f', `{{(index .NetworkSettings.Networks "${network}").GlobalIPv6Address}}`, name);
+    for (const network of ['six', 'only-six']) {
+      for (const host of lab.hosts)
+        ok(host, 'run', '-d', '--name', `${network}-${host.name}`, '--network', network, IMAGE, 'sleep', '1000');
+      expect(new Set(lab.hosts.map((host) => addressOf(host, network, `${network}-${host.name}`))).size).toBe(3);
+      const pings = (from: LabHost, to: string): Promise<void> =>
+        eventually(
+          () => run(from, 'exec', `${network}-${from.name}`, 'ping', '-6', '-c', '1', '-W', '3', to).code === 0,
+          `${from.name} reaches ${to} in ${network}`,
+        );
+      for (const from of lab.hosts)
+        for (const to of lab.hosts.filter((host) => host !== from)) {
+          await pings(from, addressOf(to, network, `${network}-${to.name}`));
+          await pings(from, `${network}-${to.name}`);
+        }
+    }
+    expect(ok(one, 'exec', 'only-six-one', 'ip', '-4', '-o', 'address')).not.toContain('eth0');
+    const taken = run(two, 'run', '--rm', '--network', 'six', '--ip6', addressOf(one, 'six', 'six-one'), IMAGE, 'true');
+    expect(taken.stderr).toContain('Address already in use');
+    // Who comes next gets no address of somebody that is there, and finds nobody at the place of one that is gone.
+    const gone = addressOf(three, 'six', 'six-three');
+    ok(three, 'rm', '-f', 'six-three');
+    await eventually(() => run(one, 'exec', 'six-one', 'ping', '-6', '-c', '1', '-W', '1', gone).code !== 0, 'nobody is there');
+    for (const host of lab.hosts) {
+      const mine = ok(host, 'ps', '-aq', '--filter', 'name=six').split('\n');
+      if (mine[0] !== '') ok(host, 'rm', '-f', ...mine);
+    }
+    await eventually(() => run(three, 'network', 'rm', 'six').code === 0, 'the first is removed');
+    await eventually(() => run(three, 'network', 'rm', 'only-six').code === 0, 'the second is removed');
+  });
+
   it('have a way out and published ports, unless they are internal', async () => {
     serve(one, 'red', 'out', '-p', '8080:80');
     expect(ok(one, 'port', 'out')).toContain('80/tcp -> 0.0.0.0:8080');

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ClusterChange, ClusterStore } from '@gantry/core/contracts/cluster.js';
-import { EngineError, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
+import { EngineError, invalid, messageOf, notFound, unavailable } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type {
   CreateNetwork,
@@ -28,6 +29,7 @@ interface Endpoint {
 
 interface OverlayNetwork {
   options: OverlayOptions;
+  v6: boolean;
   readonly endpoints: Map<string, Endpoint>;
   /** Present while an endpoint of this host is on the network. */
   segment: Segment | undefined;
@@ -81,10 +83,12 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   async createNetwork(networkId: string, config: CreateNetwork): Promise<void> {
     const options = parseOptions(config.options);
     if (options.vni === 0) throw invalid('an overlay network needs a VNI');
+    const v6 = config.ipv6.length > 0;
+    if (v6 && !existsSync('/proc/sys/net/ipv6')) throw unavailable('this kernel has no IPv6');
     const known = this.networks.get(networkId);
     // The same object: a join that is under way goes on with it.
-    if (known) known.options = options;
-    else this.networks.set(networkId, { options, endpoints: new Map<string, Endpoint>(), segment: undefined });
+    if (known) Object.assign(known, { options, v6 });
+    else this.networks.set(networkId, { options, v6, endpoints: new Map<string, Endpoint>(), segment: undefined });
   }
 
   async deleteNetwork(networkId: string): Promise<void> {
@@ -153,7 +157,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
       if (!isUsed(network)) continue;
       kept.add(fileOf(id));
       await this.inTurn(id, async () => {
-        network.segment = this.segmentAt(id, network.options, await this.mtuOf(network.options));
+        network.segment = this.segmentAt(id, network, await this.mtuOf(network.options));
         // Who is where may have changed meanwhile; until the store tells, the former state serves.
         void this.store.whenKnown().then(() => this.resync(id));
       });
@@ -195,7 +199,7 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   private async raise(networkId: string, network: OverlayNetwork): Promise<Segment> {
     // First: no packet of the network may be sent before it would be encrypted.
     if (network.options.encrypted) await this.encryption.activate();
-    const segment = this.segmentAt(networkId, network.options, await this.mtuOf(network.options));
+    const segment = this.segmentAt(networkId, network, await this.mtuOf(network.options));
     await segment.up();
     await segment.put(this.remotes.in(networkId));
     return segment;
@@ -240,9 +244,9 @@ export class OverlayDriver implements NetworkDriver, GlobalAllocation {
   }
 
   /** Without options only to take it away. */
-  private segmentAt(networkId: string, options?: OverlayOptions, mtu = 0): Segment {
-    const port = options?.encrypted ? this.settings.securePort : this.settings.port;
-    const config = { vni: options?.vni ?? 0, port, local: this.store.address, mtu };
+  private segmentAt(networkId: string, network?: OverlayNetwork, mtu = 0): Segment {
+    const port = network?.options.encrypted ? this.settings.securePort : this.settings.port;
+    const config = { vni: network?.options.vni ?? 0, port, local: this.store.address, mtu, v6: network?.v6 ?? false };
     return new Segment(this.env.host.net, join(this.env.runRoot, fileOf(networkId)), config);
   }
 

@@ -18,6 +18,8 @@ export interface SegmentConfig {
   /** This host's address on the wire. */
   readonly local: string;
   readonly mtu: number;
+  /** Whether the tunnel answers for IPv6 addresses too. */
+  readonly v6: boolean;
 }
 
 /**
@@ -39,13 +41,14 @@ export class Segment {
   async up(): Promise<void> {
     if (existsSync(this.path) && (await this.isWhole())) return;
     await this.down();
-    const { vni, port, local, mtu } = this.config;
+    const { vni, port, local, mtu, v6 } = this.config;
     try {
       await this.net.createNamespace(this.path);
       await this.net.configure('', [{ op: 'add-virtual', kind: 'vxlan', name: TUNNEL, namespace: this.path, id: vni, local, port, mtu }]);
       await this.net.configure(this.path, [
         { op: 'add-bridge', name: BRIDGE, mtu },
         { op: 'set-link', name: TUNNEL, master: BRIDGE, learning: false },
+        ...(v6 ? ipv6Steps : []),
         { op: 'set-link', name: TUNNEL, up: true },
         { op: 'set-link', name: BRIDGE, up: true },
       ]);
@@ -113,6 +116,13 @@ export class Segment {
     }
   }
 }
+
+/** A link without IPv6 takes no neighbours of it; addresses of its own, not even one of the link, it needs none. */
+const ipv6Steps: readonly NetStep[] = [
+  ['accept_ra', '0'],
+  ['addr_gen_mode', '1'],
+  ['disable_ipv6', '0'],
+].map(([key, value]): NetStep => ({ op: 'sysctl', key: `ipv6/conf/${TUNNEL}/${key}`, value: value ?? '' }));
 
 function stepsToAdd({ mac, addresses, host }: Remote): NetStep[] {
   return [
