@@ -5,6 +5,7 @@ const ALLOW = 'SCMP_ACT_ALLOW';
 const ERRNO = 'SCMP_ACT_ERRNO';
 const EPERM = 1;
 const ENOSYS = 38;
+const AF_ALG = 38;
 const AF_VSOCK = 40;
 /** CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}: the flags of clone(2) that make namespaces. */
 const NAMESPACE_FLAGS = 0x7e020000;
@@ -108,8 +109,10 @@ export function defaultSeccompProfile(target: SeccompTarget): OciSeccomp {
   const syscalls: OciSyscallRule[] = [{ names: ALWAYS, action: ALLOW }];
   // Tracing one's own children is safe since 4.8, where a tracer can no longer step around the filter.
   if (atLeast(target.kernel, 4, 8)) syscalls.push({ names: ['process_vm_readv', 'process_vm_writev', 'ptrace'], action: ALLOW });
-  // A socket to the hypervisor reaches over the container's network namespace.
-  syscalls.push({ names: ['socket'], action: ALLOW, args: [arg(0, 'SCMP_CMP_NE', AF_VSOCK)] });
+  // A socket to the hypervisor reaches over the container's network namespace, and one to the kernel's cryptography reaches code
+  // that containers were broken out of by. Three rules: a filter has one condition for each argument.
+  const between = [arg(0, 'SCMP_CMP_LT', AF_ALG), arg(0, 'SCMP_CMP_EQ', AF_ALG + 1), arg(0, 'SCMP_CMP_GT', AF_VSOCK)];
+  for (const family of between) syscalls.push({ names: ['socket'], action: ALLOW, args: [family] });
   for (const value of PERSONALITIES) syscalls.push({ names: ['personality'], action: ALLOW, args: [arg(0, 'SCMP_CMP_EQ', value)] });
   const extra = architecture?.extra ?? '';
   if (extra !== '') syscalls.push({ names: extra.split(' '), action: ALLOW });
