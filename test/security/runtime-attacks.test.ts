@@ -69,7 +69,7 @@ if (missing) {
   });
 
   describe('a naive runtime, which shows that the tests can fail, gives way to', () => {
-    it.each(attacks.filter(({ onlyHeld }) => !onlyHeld).map((attack) => [attack.name, attack] as const))(
+    it.each(attacks.map((attack) => [attack.name, attack] as const))(
       '%s',
       (_, attack) => {
         const achieved = attempt(naive, attack);
