@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const PATIENCE = 15_000;
+/** Milliseconds until it listens: a machine that is busy may take its time to start a program. */
+const PATIENCE = 60_000;
 
 /** A plugin that this program runs by a command line, and may kill: with all that it started. */
 export class PluginProcess {

@@ -184,7 +184,36 @@ export class Plugin implements NetworkPlugin {
 }
 `;
 
-const plugins = { volume, network, ipam, log, access } as const;
+const metrics = `${head('METRICS_SOCKET, type MetricsPlugin')}import { createWriteStream, mkdirSync } from 'node:fs';
+import { get } from 'node:http';
+import { join } from 'node:path';
+
+/** Writes the engine's metrics to a file below \`root\`, every ten seconds. */
+export class Plugin implements MetricsPlugin {
+  private timer?: NodeJS.Timeout;
+
+  constructor(private root: string) {
+    mkdirSync(root, { recursive: true });
+  }
+
+  start() {
+    this.stop();
+    this.timer = setInterval(() => this.scrape(), 10_000).unref();
+    this.scrape();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+  }
+
+  private scrape() {
+    const request = get({ socketPath: METRICS_SOCKET, path: '/metrics' }, (answer) => answer.pipe(createWriteStream(join(this.root, 'metrics'))));
+    request.on('error', (error) => console.error(\`the engine's metrics cannot be read: \${error.message}\`));
+  }
+}
+`;
+
+const plugins = { volume, network, ipam, log, access, metrics } as const;
 
 export type ScaffoldKind = keyof typeof plugins;
 export const scaffoldKinds = Object.keys(plugins) as ScaffoldKind[];

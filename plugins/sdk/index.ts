@@ -4,6 +4,7 @@ export type { AccessAnswerQuestion, AccessPlugin, AccessQuestion, AccessVerdict 
 export type { IpamPlugin, PoolRequest } from './server/ipam.js';
 export type { LogInfo, LogPlugin, LogSink, ReadRequest } from './server/log.js';
 export type { LogEntry } from './server/log-entry.js';
+export { METRICS_SOCKET, type MetricsPlugin } from './server/metrics.js';
 export type { Addressing, EndpointInterface, Joined, NetworkConfig, NetworkPlugin } from './server/network.js';
 export type { PortBinding, PublishedPort } from './server/ports.js';
 export { serve, type PluginParts, type RunningPlugin, type ServedCall, type ServeOptions } from './server/serve.js';

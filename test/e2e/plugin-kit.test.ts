@@ -33,7 +33,7 @@ class Running {
   }
 }
 
-describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${reason})` : ''}`, () => {
+describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${reason})` : ''}`, { timeout: 240_000 }, () => {
   let folder: string;
   let engine: Engine;
   const running: Running[] = [];
@@ -43,7 +43,7 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
     running.push(command);
     return command;
   };
-  const run = (...args: string[]): { code: number; stdout: string; stderr: string } => engine.gantry(args, { timeout: 60_000 });
+  const run = (...args: string[]): { code: number; stdout: string; stderr: string } => engine.gantry(args, { timeout: 180_000 });
 
   beforeAll(async () => {
     folder = mkdtempSync('/tmp/gantry-kit-');
@@ -58,14 +58,17 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it.each(['volume', 'network', 'ipam', 'log', 'access'])('begins a %s plugin that keeps its promises, with nothing to install', (kind) => {
-    const place = join(folder, `my-${kind}`);
-    expect(run('plugin', 'init', '--kind', kind, place)).toMatchObject({ code: 0 });
-    const { status, stdout } = spawnSync(process.execPath, ['--test'], { cwd: place, encoding: 'utf8' });
-    expect(status, stdout).toBe(0);
-    if (kind === 'volume') expect(readFileSync(join(place, 'plugin.ts'), 'utf8').split('\n').length).toBeLessThanOrEqual(40);
-    expect(run('plugin', 'init', place)).toMatchObject({ code: 1, stderr: expect.stringContaining('is there and not empty') as string });
-  });
+  it.each(['volume', 'network', 'ipam', 'log', 'access', 'metrics'])(
+    'begins a %s plugin that keeps its promises, with nothing to install',
+    (kind) => {
+      const place = join(folder, `my-${kind}`);
+      expect(run('plugin', 'init', '--kind', kind, place)).toMatchObject({ code: 0 });
+      const { status, stdout } = spawnSync(process.execPath, ['--test'], { cwd: place, encoding: 'utf8', timeout: 180_000 });
+      expect(status, stdout).toBe(0);
+      if (kind === 'volume') expect(readFileSync(join(place, 'plugin.ts'), 'utf8').split('\n').length).toBeLessThanOrEqual(40);
+      expect(run('plugin', 'init', place)).toMatchObject({ code: 1, stderr: expect.stringContaining('is there and not empty') as string });
+    },
+  );
 
   it('runs a plugin from its source, shows its calls, and starts it again when a file changes', async () => {
     const place = join(folder, 'dev-volume');

@@ -370,6 +370,20 @@ class Layers:
         return {"Size": max(0, self.size(call["ID"]) - (self.size(call["Parent"]) if call.get("Parent") else 0))}
 
 
+class Metrics:
+    """Says that it begins and ends, and reads nothing."""
+
+    def __init__(self, state):
+        self.begun = 0
+
+    def StartMetrics(self, call):
+        self.begun += 1
+        return {}
+
+    def StopMetrics(self, call):
+        return {}
+
+
 KINDS = {
     "VolumeDriver": ("VolumeDriver", Volumes),
     "NetworkDriver": ("NetworkDriver", Networks),
@@ -377,6 +391,7 @@ KINDS = {
     "LogDriver": ("LogDriver", Logs),
     "GraphDriver": ("GraphDriver", Layers),
     "authz": ("AuthZPlugin", Access),
+    "MetricsCollector": ("MetricsCollector", Metrics),
 }
 
 

@@ -37,4 +37,20 @@ export const accessChecks: readonly Check[] = [
       await Promise.all(Array.from({ length: 32 }, () => subject.ask('AuthZPlugin.AuthZReq', asked({ Image: 'check' }))));
     },
   },
+  {
+    name: 'goes on when a caller goes away',
+    async run(subject) {
+      await subject.abandon('AuthZPlugin.AuthZReq', asked({ Image: 'check' }));
+      await subject.ok('AuthZPlugin.AuthZReq', asked({ Image: 'check' }), 'a question is answered after one whose asker went away');
+    },
+  },
+  {
+    name: 'decides as before after it was killed',
+    async run(subject) {
+      const ask = async (): Promise<unknown> => (await subject.ask('AuthZPlugin.AuthZReq', asked({ Image: 'check' }))).answer['Allow'];
+      const before = await ask();
+      await subject.interrupt('AuthZPlugin.AuthZReq', asked({ Image: 'check' }));
+      subject.must((await ask()) === before, 'the same question has the same answer after a restart');
+    },
+  },
 ];

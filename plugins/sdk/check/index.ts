@@ -1,6 +1,7 @@
 import { accessChecks } from './access.js';
 import { ipamChecks } from './ipam.js';
 import { logChecks } from './log.js';
+import { metricsChecks } from './metrics.js';
 import { networkChecks } from './network.js';
 import { storageChecks } from './storage.js';
 import { type Check, type CheckResult, runChecks, Subject } from './suite.js';
@@ -16,6 +17,7 @@ const suites: Readonly<Record<string, readonly Check[]>> = {
   GraphDriver: storageChecks,
   LogDriver: logChecks,
   authz: accessChecks,
+  MetricsCollector: metricsChecks,
 };
 
 export interface CheckOptions {
@@ -33,7 +35,7 @@ const greeting: Check = {
     const kinds = (Implements ?? []) as string[];
     subject.must(kinds.length > 0, 'Plugin.Activate names at least one kind');
     subject.must(
-      kinds.every((kind) => Object.hasOwn(suites, kind) || kind === 'MetricsCollector' || kind === 'secretprovider'),
+      kinds.every((kind) => Object.hasOwn(suites, kind) || kind === 'secretprovider'),
       `Plugin.Activate names kinds of the protocol (${Object.keys(suites).join(', ')})`,
     );
   },

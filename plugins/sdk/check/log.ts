@@ -78,4 +78,46 @@ export const logChecks: readonly Check[] = [
       if (await readable(subject)) subject.must((await read(subject, id)).includes('after'), 'entries after a restart are kept');
     },
   },
+  {
+    name: 'keeps the logs of many containers apart',
+    async run(subject) {
+      const streams = Array.from({ length: 8 }, () => ({ id: subject.id(), ...fifo(subject) }));
+      try {
+        await Promise.all(streams.map(({ id, path }) => subject.ok('LogDriver.StartLogging', { File: path, Info: infoOf(id) })));
+        for (const { id, fd } of streams) write(fd, `of ${id}`, 1n);
+        await Promise.all(streams.map(({ path }) => subject.ok('LogDriver.StopLogging', { File: path })));
+      } finally {
+        for (const { fd } of streams) closeSync(fd);
+      }
+      if (!(await readable(subject))) return;
+      for (const { id } of streams) {
+        const lines = await read(subject, id);
+        subject.must(lines.length === 1 && lines[0] === `of ${id}`, 'the log of a container has its own lines and no other');
+      }
+    },
+  },
+  {
+    name: 'goes on with a log from one run of a container to the next',
+    async run(subject) {
+      const id = subject.id();
+      for (const run of ['first', 'second']) {
+        const { path, fd } = fifo(subject);
+        await subject.ok('LogDriver.StartLogging', { File: path, Info: infoOf(id) });
+        write(fd, run, 1n);
+        await subject.ok('LogDriver.StopLogging', { File: path });
+        closeSync(fd);
+      }
+      if (await readable(subject)) {
+        const lines = await read(subject, id);
+        subject.must(lines.join(' ') === 'first second', 'a container that is started again goes on with its log');
+      }
+    },
+  },
+  {
+    name: 'refuses a call with an empty body and goes on',
+    async run(subject) {
+      await subject.refused('LogDriver.StartLogging', undefined, 'StartLogging without a file is refused');
+      await subject.ok('LogDriver.Capabilities');
+    },
+  },
 ];

@@ -102,4 +102,38 @@ export const networkChecks: readonly Check[] = [
       await subject.ok('NetworkDriver.DeleteNetwork', { NetworkID: network.NetworkID });
     },
   },
+  {
+    name: 'answers for a network that it has already',
+    async run(subject) {
+      const network = networkRequest(subject);
+      await subject.ok('NetworkDriver.CreateNetwork', network);
+      // A text is allowed, a broken connection is not: an engine that lost the answer asks again.
+      await subject.ask('NetworkDriver.CreateNetwork', network);
+      await subject.ok('NetworkDriver.DeleteNetwork', { NetworkID: network.NetworkID }, 'a network that was made twice can be taken away');
+    },
+  },
+  {
+    name: 'takes away after a kill what it made before',
+    async run(subject) {
+      const network = networkRequest(subject);
+      await subject.ok('NetworkDriver.CreateNetwork', network);
+      const endpoint = endpointRequest(subject, network.NetworkID);
+      await subject.ok('NetworkDriver.CreateEndpoint', endpoint);
+      await subject.restart();
+      await subject.ok('NetworkDriver.DeleteEndpoint', { NetworkID: network.NetworkID, EndpointID: endpoint.EndpointID });
+      await subject.ok('NetworkDriver.DeleteNetwork', { NetworkID: network.NetworkID });
+    },
+  },
+  {
+    name: 'can be killed in the middle of a call',
+    async run(subject) {
+      const network = networkRequest(subject);
+      await subject.interrupt('NetworkDriver.CreateNetwork', network);
+      // It may have been made or not: afterwards it is gone, and another can be made.
+      await subject.ask('NetworkDriver.DeleteNetwork', { NetworkID: network.NetworkID });
+      const next = { ...network, NetworkID: subject.id() };
+      await subject.ok('NetworkDriver.CreateNetwork', next, 'CreateNetwork succeeds after a kill in the middle of one');
+      await subject.ok('NetworkDriver.DeleteNetwork', { NetworkID: next.NetworkID });
+    },
+  },
 ];

@@ -91,4 +91,54 @@ export const storageChecks: readonly Check[] = [
       await subject.ok('GraphDriver.Remove', { ID });
     },
   },
+  {
+    name: 'counts its mounts',
+    async run(subject) {
+      await opened(subject);
+      const ID = await layer(subject, '', true);
+      const first = await place(subject, ID);
+      subject.must((await place(subject, ID)) === first, 'a layer is at one place, however often it is asked for');
+      writeFileSync(join(first, 'file'), 'content');
+      await subject.ok('GraphDriver.Put', { ID });
+      subject.must(readFileSync(join(first, 'file'), 'utf8') === 'content', 'of two Gets, one Put ends one');
+      await subject.ok('GraphDriver.Put', { ID });
+      await subject.ok('GraphDriver.Remove', { ID });
+    },
+  },
+  {
+    name: 'makes many layers at the same time',
+    async run(subject) {
+      await opened(subject);
+      const base = await layer(subject, '', false);
+      const ids = await Promise.all(Array.from({ length: 8 }, () => layer(subject, base, true)));
+      for (const ID of ids) subject.must(await exists(subject, ID), 'layers that were made at the same time exist');
+      await Promise.all(ids.map((ID) => subject.ok('GraphDriver.Remove', { ID })));
+      await subject.ok('GraphDriver.Remove', { ID: base });
+    },
+  },
+  {
+    name: 'refuses a call with an empty body and goes on',
+    async run(subject) {
+      await opened(subject);
+      await subject.refused('GraphDriver.Create', undefined, 'Create without an ID is refused');
+      await subject.ok('GraphDriver.Remove', { ID: await layer(subject, '', true) });
+    },
+  },
+  {
+    name: 'can be killed between Get and Put',
+    async run(subject) {
+      await opened(subject);
+      const ID = await layer(subject, '', true);
+      writeFileSync(join(await place(subject, ID), 'file'), 'content');
+      await subject.restart();
+      await opened(subject);
+      await subject.ask('GraphDriver.Put', { ID });
+      subject.must(
+        readFileSync(join(await place(subject, ID), 'file'), 'utf8') === 'content',
+        'content lasts over a restart of the plugin',
+      );
+      await subject.ok('GraphDriver.Put', { ID });
+      await subject.ok('GraphDriver.Remove', { ID });
+    },
+  },
 ];

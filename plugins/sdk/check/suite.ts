@@ -70,9 +70,21 @@ export class Subject {
     await abandon(this.socket, method, body);
   }
 
+  /** The plugin is killed while it works on a call, and started again. Whether the call was answered says nothing. */
+  async interrupt(method: string, body: unknown): Promise<void> {
+    const restarter = this.needRestarter();
+    const asked = send(this.socket, method, body);
+    await restarter();
+    await asked;
+  }
+
   async restart(): Promise<void> {
+    await this.needRestarter()();
+  }
+
+  private needRestarter(): () => Promise<void> {
     if (!this.restarter) throw new Skipped('the plugin was not started by this suite (give --run COMMAND)');
-    await this.restarter();
+    return this.restarter;
   }
 
   /** Holds, or the last exchange is shown. */

@@ -148,4 +148,14 @@ export const volumeChecks: readonly Check[] = [
       await subject.ok('VolumeDriver.Remove', { Name: name });
     },
   },
+  {
+    name: 'can be killed in the middle of a call',
+    async run(subject) {
+      const name = subject.fresh();
+      await subject.interrupt('VolumeDriver.Create', { Name: name, Opts: null });
+      await subject.ok('VolumeDriver.Create', { Name: name, Opts: null }, 'Create succeeds after a kill in the middle of one');
+      subject.must((await listed(subject)).filter((found) => found === name).length === 1, 'of a volume there is one, also after a kill');
+      await subject.ok('VolumeDriver.Remove', { Name: name });
+    },
+  },
 ];

@@ -11,6 +11,7 @@ import { accessPart, type AccessPlugin } from './access.js';
 import type { JsonHandlers, Part } from './handlers.js';
 import { ipamPart, type IpamPlugin } from './ipam.js';
 import { logPart, type LogPlugin } from './log.js';
+import { metricsPart, type MetricsPlugin } from './metrics.js';
 import { networkPart, type NetworkPlugin } from './network.js';
 import { storagePart, type StoragePlugin } from './storage.js';
 import { volumePart, type VolumePlugin } from './volume.js';
@@ -26,6 +27,7 @@ export interface PluginParts {
   readonly storage?: StoragePlugin;
   readonly log?: LogPlugin;
   readonly access?: AccessPlugin;
+  readonly metrics?: MetricsPlugin;
 }
 
 /** One call that was answered. */
@@ -62,9 +64,10 @@ export async function serve(options: ServeOptions): Promise<RunningPlugin> {
     ...(options.storage ? [storagePart(options.storage)] : []),
     ...(options.log ? [logPart(options.log)] : []),
     ...(options.access ? [accessPart(options.access)] : []),
+    ...(options.metrics ? [metricsPart(options.metrics)] : []),
   ];
   if (parts.length === 0)
-    throw new PluginError('invalid-parameter', 'a plugin needs at least one part: volume, network, ipam, storage, log or access');
+    throw new PluginError('invalid-parameter', 'a plugin needs at least one part: volume, network, ipam, storage, log, access or metrics');
   const table = new Table(parts, options.onCall);
   const server = createServer((request, response) => void table.answer(request, response));
   // A call takes as long as the work behind it; engines have deadlines of their own.
