@@ -1,4 +1,6 @@
 // The table of one run.
+import { loadavg } from 'node:os';
+
 export const rows = [];
 
 export const median = (values) => quantile(values, 0.5);
@@ -15,7 +17,7 @@ const show = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.t
 export function row(figure, unit, n, ours, peers) {
   rows.push({ figure, unit, n, ours, peers });
   const others = Object.entries(peers).map(([name, value]) => `${name} ${show(value)} (${show(ours / value)})`);
-  console.error(`  ${figure}: gantry ${show(ours)} ${unit}; ${others.join('; ')}`);
+  console.error(`  ${[`${figure}: gantry ${show(ours)} ${unit}`, ...others].join('; ')}`);
 }
 
 /** Runs each contestant once a round, in turn, so that a drift of the machine meets all of them. */
@@ -32,9 +34,13 @@ export async function interleaved(rounds, contestants, { warmUp = 1 } = {}) {
   return times;
 }
 
+const load = () => loadavg().map((value) => value.toFixed(1));
+const loadBefore = load();
+
+/** With the machine's load: that of the minute before, and of the last 1, 5 and 15 minutes. */
 export function report(versions) {
   const lines = [
-    `${new Date().toISOString().slice(0, 10)}; ${versions.join('; ')}`,
+    `${new Date().toISOString().slice(0, 10)}; ${versions.join('; ')}; load ${loadBefore[0]} before, ${load().join(' ')} after`,
     '',
     '| figure | unit | n | gantry | peers (ratio of gantry to it) |',
     '|---|---|---|---|---|',

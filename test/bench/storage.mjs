@@ -6,12 +6,16 @@ import { createReadStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { imageOf, tarOf } from './archive.mjs';
+import { measureReady } from './layer-ready.mjs';
 import { openPeers } from './peers.mjs';
 import { interleaved, median, quantile, row } from './report.mjs';
 
 const FILE_SYSTEMS = { overlay2: 'ext4', btrfs: 'btrfs', vfs: 'ext4' };
-const LAYERS = 60;
-const PULLS = 2;
+
+const FULL = { layers: 96, runs: 10, files: 200_000, diffs: 3, commits: 2, small: 50_000, pulls: 3 };
+const QUICK = { layers: 48, runs: 6, files: 40_000, diffs: 3, commits: 2, small: 20_000, pulls: 2 };
+
+const count = (number) => number.toLocaleString('en');
 
 const must = (command, ...args) => {
   const { status, stderr, stdout } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
@@ -32,8 +36,10 @@ function openVolume(type) {
   const path = join(folder, 'mounted');
   mkdirSync(path);
   must('truncate', '-s', '24G', image);
-  must(`mkfs.${type}`, '-q', image);
-  must('mount', '-o', 'loop', image, path);
+  // vfs has a copy of every file for every layer. Tables that are written out in the background would be measured too.
+  const [format, options] = type === 'ext4' ? [['-N', '4000000'], 'loop,noinit_itable'] : [[], 'loop'];
+  must(`mkfs.${type}`, '-q', ...format, image);
+  must('mount', '-o', options, image, path);
   return {
     path,
     close() {
@@ -71,21 +77,18 @@ async function oneLayer(peer) {
   await peer.api('DELETE', `/containers/${id}`);
 }
 
-async function layers(name, { gantry, docker }) {
+async function layers(name, { gantry, docker }, { layers: wanted }) {
   for (const width of [1, 16]) {
     const samples = { gantry: [], dockerd: [] };
-    const rounds = Math.ceil(LAYERS / width);
-    const work = (peer) => async () => {
-      const began = performance.now();
-      await Promise.all(
+    const rounds = Math.ceil(wanted / width);
+    const work = (peer) => (round) =>
+      Promise.all(
         Array.from({ length: width }, async () => {
-          const own = performance.now();
+          const began = performance.now();
           await oneLayer(peer);
-          samples[peer.name].push(performance.now() - own);
+          if (round >= 0) samples[peer.name].push(performance.now() - began);
         }),
-      );
-      return performance.now() - began;
-    };
+      ).then(() => undefined);
     await interleaved(rounds, { gantry: work(gantry), dockerd: work(docker) });
     for (const [word, q] of [
       ['p50', 0.5],
@@ -103,10 +106,10 @@ async function layers(name, { gantry, docker }) {
   }
 }
 
-/** Archives of 200,000 files in 200 folders, and of each tenth of them changed. */
-function manyFiles() {
+/** Archives of files, 1,000 in each folder, and of each tenth of them changed. */
+function manyFiles({ files }) {
   const folder = mkdtempSync('/var/tmp/gantry-bench-files-');
-  const paths = Array.from({ length: 200_000 }, (_, at) => `d${Math.floor(at / 1000)}/f${at % 1000}`);
+  const paths = Array.from({ length: files }, (_, at) => `d${Math.floor(at / 1000)}/f${at % 1000}`);
   const write = (name, chosen, word) => {
     const file = join(folder, name);
     writeFileSync(file, tarOf(chosen.map((path) => [path, Buffer.from(`${word} ${path}\n`)])));
@@ -123,7 +126,8 @@ function manyFiles() {
   };
 }
 
-async function differences(name, { gantry, docker }, archives) {
+async function differences(name, { gantry, docker }, archives, { files, diffs, commits }) {
+  const changed = files / 10;
   const ids = new Map();
   for (const peer of [gantry, docker]) {
     await send(peer, 'POST', '/images/create?fromSrc=-&repo=bench-many&tag=latest', archives.all);
@@ -133,26 +137,28 @@ async function differences(name, { gantry, docker }, archives) {
   }
   const changes = (peer) => async () => {
     const found = JSON.parse(await peer.api('GET', `/containers/${ids.get(peer)}/changes`));
-    if (found.length < 20_000) throw new Error(`${peer.name} found ${found.length} changes`);
+    if (found.length < changed) throw new Error(`${peer.name} found ${found.length} changes`);
   };
-  const seen = await interleaved(3, { gantry: changes(gantry), dockerd: changes(docker) });
-  row(`${name}: diff of 20,000 changed files among 200,000`, 'ms', 3, median(seen.gantry), { dockerd: median(seen.dockerd) });
+  const seen = await interleaved(diffs, { gantry: changes(gantry), dockerd: changes(docker) });
+  row(`${name}: diff of ${count(changed)} changed files among ${count(files)}`, 'ms', diffs, median(seen.gantry), {
+    dockerd: median(seen.dockerd),
+  });
   const commit = (peer) => async () => void (await peer.api('POST', `/commit?container=${ids.get(peer)}&repo=bench-commit`));
-  const made = await interleaved(2, { gantry: commit(gantry), dockerd: commit(docker) }, { warmUp: 0 });
-  row(`${name}: commit of them`, 'ms', 2, median(made.gantry), { dockerd: median(made.dockerd) });
+  const made = await interleaved(commits, { gantry: commit(gantry), dockerd: commit(docker) }, { warmUp: 0 });
+  row(`${name}: commit of them`, 'ms', commits, median(made.gantry), { dockerd: median(made.dockerd) });
 }
 
-/** 50,000 files of 4 kB; half of each is noise. */
-function smallFiles() {
-  const noise = randomBytes(2048 * 50_000);
-  const files = Array.from({ length: 50_000 }, (_, at) => [
+/** An image of files of 4 kB; half of each is noise. */
+function smallFiles({ small }) {
+  const noise = randomBytes(2048 * small);
+  const files = Array.from({ length: small }, (_, at) => [
     `data/${Math.floor(at / 100)}/${at % 100}.bin`,
     Buffer.concat([noise.subarray(at * 2048, (at + 1) * 2048), Buffer.alloc(2048, at)]),
   ]);
   return imageOf(tarOf(files));
 }
 
-async function pulls(name, { gantry, docker, registry }, volume, images) {
+async function pulls(name, { gantry, docker, registry }, volume, images, { small }) {
   const refs = [];
   for (const [round, image] of images.entries()) refs.push(await registry.push('bench/small', `round${round}`, image));
   const scratch = join(volume, 'scratch');
@@ -179,34 +185,42 @@ async function pulls(name, { gantry, docker, registry }, volume, images) {
     },
     { warmUp: 0 },
   );
-  row(`${name}: pull of 50,000 files, ${Math.round(images[0].tar.length / 1048576)} MB`, 'ms', images.length, median(times.gantry), {
-    dockerd: median(times.dockerd),
-    'gzip -dc': median(times.inflate),
-    'tar -x': median(times.tar),
-  });
+  row(
+    `${name}: pull of ${count(small)} files, ${Math.round(images[0].tar.length / 1048576)} MB`,
+    'ms',
+    images.length,
+    median(times.gantry),
+    {
+      dockerd: median(times.dockerd),
+      'gzip -dc': median(times.inflate),
+      'tar -x': median(times.tar),
+    },
+  );
 }
 
-async function runs(name, { gantry, docker }) {
+async function runs(name, { gantry, docker }, { runs: wanted }) {
   const run = (peer) => () => void peer.docker('run', '--rm', '--network', 'none', peer.image, 'true');
-  const times = await interleaved(10, { gantry: run(gantry), dockerd: run(docker) });
-  row(`${name}: docker run --rm, none`, 'ms', 10, median(times.gantry), { dockerd: median(times.dockerd) });
+  const times = await interleaved(wanted, { gantry: run(gantry), dockerd: run(docker) });
+  row(`${name}: docker run --rm, none`, 'ms', wanted, median(times.gantry), { dockerd: median(times.dockerd) });
 }
 
-export async function measure() {
+/** `quick` takes fewer of everything, for a look. */
+export async function measure({ quick }) {
+  const sizes = quick ? QUICK : FULL;
   const chosen = process.env.GANTRY_BENCH_DRIVERS?.split(',') ?? Object.keys(FILE_SYSTEMS);
-  const archives = manyFiles();
-  const images = [];
-  for (let round = 0; round < PULLS; round++) images.push(smallFiles());
+  const archives = manyFiles(sizes);
+  const images = Array.from({ length: sizes.pulls }, () => smallFiles(sizes));
   try {
     for (const name of chosen) {
       const volume = openVolume(FILE_SYSTEMS[name]);
       try {
+        await measureReady(name, volume.path);
         const peers = await openPeers({ storageDriver: name, parent: volume.path });
         try {
-          await layers(name, peers);
-          await runs(name, peers);
-          await pulls(name, peers, volume.path, images);
-          await differences(name, peers, archives);
+          await layers(name, peers, sizes);
+          await runs(name, peers, sizes);
+          await pulls(name, peers, volume.path, images, sizes);
+          await differences(name, peers, archives, sizes);
         } finally {
           await peers.close();
         }
