@@ -21,7 +21,14 @@ interface FileCalls {
   decompress(from: number, to: number): Promise<void>;
   compress(from: number, to: number, compression: Compression): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
   packUpper(upper: string, lowers: readonly string[], fd: number, userXattr: boolean): Promise<IngestResult>;
-  packDiff(tree: string, parent: string | undefined, fd: number, byContent: boolean): Promise<IngestResult>;
+  packDiff(
+    tree: string,
+    parent: string | undefined,
+    fd: number,
+    byContent: boolean,
+    holes: boolean,
+    exactTimes: boolean,
+  ): Promise<IngestResult>;
   changesUpper(upper: string, lowers: readonly string[], userXattr: boolean): Promise<Change[]>;
   changesDiff(tree: string, parent: string | undefined): Promise<Change[]>;
   sizeDiff(tree: string, parent: string | undefined): Promise<number>;
@@ -80,7 +87,8 @@ export const files: HostFiles = {
   compress: ({ from, to, compression }) => blamed(calls.compress(from, to, compression)),
 
   packUpper: ({ upper, lowers, fd, userXattr = false }) => blamed(calls.packUpper(upper, lowers, fd, userXattr)),
-  packDiff: ({ tree, parent, fd, byContent }) => blamed(calls.packDiff(tree, parent, fd, byContent === true)),
+  packDiff: ({ tree, parent, fd, byContent = false, holes = false, exactTimes = false }) =>
+    blamed(calls.packDiff(tree, parent, fd, byContent, holes, exactTimes)),
   changesUpper: ({ upper, lowers, userXattr = false }) => blamed(calls.changesUpper(upper, lowers, userXattr)),
   changesDiff: ({ tree, parent }) => blamed(calls.changesDiff(tree, parent)),
   sizeDiff: ({ tree, parent }) => blamed(calls.sizeDiff(tree, parent)),

@@ -87,13 +87,21 @@ export interface HostFiles {
     compression: Compression;
   }): Promise<{ compressed: IngestResult; uncompressed: IngestResult }>;
 
-  /** Layer archive of an overlay upper folder into `fd`: overlay's whiteouts become archive whiteouts. Stable order. */
+  /** Layer archive of an overlay upper folder into `fd`: overlay's whiteouts become archive whiteouts, holes stay holes. Stable order. */
   packUpper(options: { upper: string; lowers: readonly string[]; fd: number; userXattr?: boolean }): Promise<IngestResult>;
   /**
    * Layer archive of what differs in `tree` from `parent` (whole tree when absent), by comparison. Stable order. Files with the same
-   * properties, time and size among them, are taken for the same unless `byContent` compares their bytes.
+   * properties, time and size among them, are taken for the same unless `byContent` compares their bytes. With `holes` sparse files are
+   * written as such, which not every tar reads; with `exactTimes` times are more than whole seconds, which Docker's layers do not have.
    */
-  packDiff(options: { tree: string; parent?: string; fd: number; byContent?: boolean }): Promise<IngestResult>;
+  packDiff(options: {
+    tree: string;
+    parent?: string;
+    fd: number;
+    byContent?: boolean;
+    holes?: boolean;
+    exactTimes?: boolean;
+  }): Promise<IngestResult>;
   changesUpper(options: { upper: string; lowers: readonly string[]; userXattr?: boolean }): Promise<Change[]>;
   changesDiff(options: { tree: string; parent?: string }): Promise<Change[]>;
   /** Bytes of the files in `tree` that are not as they are in `parent`. */

@@ -20,7 +20,7 @@ export interface HostSubvolumes {
   branchedAt(tree: string, parent: string): Promise<number | undefined>;
   /**
    * The three calls below are HostFiles' `packDiff`, `changesDiff` and `sizeDiff` for a snapshot and what it came from. They read only
-   * what was written since. `tree` is a read-only snapshot, made just now, of the one that branched from `parent` in transaction `since`.
+   * what was written since; holes stay holes. `tree` is a read-only snapshot, made just now, of the one that branched from `parent` in transaction `since`.
    */
   packDiff(options: BranchedTrees & { fd: number }): Promise<IngestResult>;
   changes(options: BranchedTrees): Promise<Change[]>;

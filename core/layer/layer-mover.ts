@@ -111,24 +111,36 @@ export class LayerMover {
     if (applied.status === 'rejected') throw applied.reason;
     if (packed.status === 'rejected') throw packed.reason;
     const { digest, size } = packed.value;
-    if (applied.value.diffId !== digest) throw differs(container, to.open.name);
-    if ((await this.packToNowhere(to, snapshot)).digest !== digest) throw differs(container, to.open.name);
+    if (applied.value.diffId !== digest || !(await this.isSame(snapshot, from, to, digest))) throw differs(container, to.open.name);
     await this.host.files.sync(join(this.storageRoot, to.open.name));
     return { digest: digest as Digest, size };
   }
 
-  private async packToNowhere(place: Place, snapshot: SnapshotId): Promise<{ digest: string; size: number }> {
+  /** Whether a copy holds what was packed with `digest`. Where file systems have holes of other sizes only the whole files can tell. */
+  private async isSame(snapshot: SnapshotId, from: Place, to: Place, digest: string): Promise<boolean> {
+    if ((await this.digestOf(to, snapshot, { holes: true })) === digest) return true;
+    return (await this.digestOf(from, snapshot, { holes: false })) === (await this.digestOf(to, snapshot, { holes: false }));
+  }
+
+  private async digestOf(place: Place, snapshot: SnapshotId, form: { holes: boolean }): Promise<string> {
     const nowhere = await openFile('/dev/null', 'w');
     try {
-      return await this.pack(place, snapshot, nowhere.fd);
+      return (await this.pack(place, snapshot, nowhere.fd, form)).digest;
     } finally {
       await nowhere.close();
     }
   }
 
-  private pack({ open, parent }: Place, snapshot: SnapshotId, fd: number): Promise<{ digest: string; size: number }> {
+  private pack(
+    { open, parent }: Place,
+    snapshot: SnapshotId,
+    fd: number,
+    { holes } = { holes: true },
+  ): Promise<{ digest: string; size: number }> {
     return this.views.show(open, snapshot, (tree) =>
-      this.views.show(open, parent, (base) => this.host.files.packDiff({ tree, parent: base, fd, byContent: true })),
+      this.views.show(open, parent, (base) =>
+        this.host.files.packDiff({ tree, parent: base, fd, byContent: true, exactTimes: true, holes }),
+      ),
     );
   }
 }

@@ -131,7 +131,7 @@ Napi::Value js_pack_upper(const Napi::CallbackInfo& info) {
   int fd = args.fd();
   upper.user_xattr = args.flag();
   return run_off_thread<Digested>(
-      info.Env(), [=] { return pack_upper(upper, fd); }, digested_value);
+      info.Env(), [=] { return pack_upper(upper, {.holes = true}, fd); }, digested_value);
 }
 
 Napi::Value js_pack_diff(const Napi::CallbackInfo& info) {
@@ -140,8 +140,11 @@ Napi::Value js_pack_diff(const Napi::CallbackInfo& info) {
   std::optional<std::string> parent = args.optional_text();
   int fd = args.fd();
   Compare compare = args.flag() ? Compare::content : Compare::properties;
+  PackForm form;
+  form.holes = args.flag();
+  form.exact_times = args.flag();
   return run_off_thread<Digested>(
-      info.Env(), [=] { return pack_diff(tree, parent, compare, fd); }, digested_value);
+      info.Env(), [=] { return pack_diff(tree, parent, compare, form, fd); }, digested_value);
 }
 
 Napi::Value js_changes_upper(const Napi::CallbackInfo& info) {

@@ -58,8 +58,8 @@ std::function<void(const TakeChange&)> snapshot_walk(Arguments& args) {
   std::string parent = args.text();
   uint64_t since = args.count().value_or(0);
   return [=](const TakeChange& take) {
-    const PathTree changed = changed_paths(tree, parent, since);
-    walk_diff(tree, parent, Compare::properties, take, &changed);
+    const KnownChanges known = changed_since(tree, parent, since);
+    walk_diff(tree, parent, Compare::properties, take, &known);
   };
 }
 
@@ -68,7 +68,7 @@ Napi::Value js_pack_snapshots(const Napi::CallbackInfo& info) {
   auto walk = snapshot_walk(args);
   int fd = args.fd();
   return run_off_thread<Digested>(
-      info.Env(), [=] { return pack_changes(fd, walk); }, digested_value);
+      info.Env(), [=] { return pack_changes({.holes = true}, fd, walk); }, digested_value);
 }
 
 Napi::Value js_changes_snapshots(const Napi::CallbackInfo& info) {

@@ -100,16 +100,58 @@ void take_names(const Key& key, std::string_view value, std::vector<Name>& into)
   }
 }
 
+/// The inodes of one subvolume and their names, as its tree has them.
+class Inodes {
+ public:
+  explicit Inodes(const std::string& path) : fd_(open_folder(path, O_RDONLY)) {}
+
+  int fd() const { return fd_.get(); }
+
+  std::vector<Name> names(uint64_t inode) const {
+    std::vector<Name> found;
+    const Key first = {inode, BTRFS_INODE_REF_KEY, 0};
+    const Key last = {inode, BTRFS_INODE_EXTREF_KEY, UINT64_MAX};
+    search_tree(fd(), first, last, 0, [&](const Key& key, std::string_view value) { take_names(key, value, found); });
+    return found;
+  }
+
+  /// The path of a folder, ending in a slash; "" for the subvolume's own. A path longer than the kernel's answer has
+  /// room for is ENAMETOOLONG.
+  std::string folder(uint64_t inode) const {
+    if (inode == BTRFS_FIRST_FREE_OBJECTID) return "";
+    btrfs_ioctl_ino_lookup_args args = {};
+    args.objectid = inode;
+    if (ioctl(fd(), BTRFS_IOC_INO_LOOKUP, &args) != 0) throw_errno("BTRFS_IOC_INO_LOOKUP");
+    return args.name;
+  }
+
+  std::vector<std::string> paths(uint64_t inode) const {
+    std::vector<std::string> found;
+    for (const Name& one : names(inode)) {
+      try {
+        found.push_back(folder(one.folder) + one.name);
+      } catch (const SysError& error) {
+        // So deep that nobody can open it by its path.
+        if (error.err() != ENAMETOOLONG) throw;
+      }
+    }
+    return found;
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
 /// Finds what was written in one subvolume after a transaction, and puts its paths into a tree.
 class Written {
  public:
-  Written(int fd, uint64_t since, PathTree& paths) : fd_(fd), since_(since), paths_(paths) {}
+  Written(const Inodes& inodes, uint64_t since, PathTree& paths) : inodes_(inodes), since_(since), paths_(paths) {}
 
   void find() {
     const Key first = {BTRFS_FIRST_FREE_OBJECTID, 0, 0};
     const Key last = {BTRFS_LAST_FREE_OBJECTID, UINT8_MAX, UINT64_MAX};
     // An inode comes before its names.
-    search_tree(fd_, first, last, since_, [&](const Key& key, std::string_view value) {
+    search_tree(inodes_.fd(), first, last, since_, [&](const Key& key, std::string_view value) {
       if (key.type == BTRFS_INODE_ITEM_KEY && value.size() >= sizeof(btrfs_inode_item)) {
         finish();
         btrfs_inode_item item;
@@ -136,31 +178,20 @@ class Written {
     if (is_folder_) folder(inode_).listed = true;
     if (inode_ != BTRFS_FIRST_FREE_OBJECTID) {
       // Some are in a leaf that was not written.
-      if (names_.size() < links_) all_names();
+      if (names_.size() < links_) names_ = inodes_.names(inode_);
       for (const Name& one : names_) folder(one.folder).below[one.name];
     }
     names_.clear();
     inode_ = 0;
   }
 
-  void all_names() {
-    names_.clear();
-    const Key first = {inode_, BTRFS_INODE_REF_KEY, 0};
-    const Key last = {inode_, BTRFS_INODE_EXTREF_KEY, UINT64_MAX};
-    search_tree(fd_, first, last, 0, [&](const Key& key, std::string_view value) { take_names(key, value, names_); });
-  }
-
   PathTree& folder(uint64_t inode) {
-    auto [found, fresh] = folders_.try_emplace(inode, &paths_);
-    if (!fresh || inode == BTRFS_FIRST_FREE_OBJECTID) return *found->second;
-    btrfs_ioctl_ino_lookup_args args = {};
-    args.objectid = inode;
-    // A path longer than the kernel's answer has room for is ENAMETOOLONG.
-    if (ioctl(fd_, BTRFS_IOC_INO_LOOKUP, &args) != 0) throw_errno("BTRFS_IOC_INO_LOOKUP");
-    return *(found->second = &paths_.add(args.name));
+    auto found = folders_.find(inode);
+    if (found == folders_.end()) found = folders_.emplace(inode, &paths_.add(inodes_.folder(inode))).first;
+    return *found->second;
   }
 
-  int fd_;
+  const Inodes& inodes_;
   uint64_t since_;
   PathTree& paths_;
   /// Nodes of `paths_` stay where they are.
@@ -183,13 +214,14 @@ std::optional<uint64_t> branched_at(const std::string& tree, const std::string& 
   return mine.otransid;
 }
 
-PathTree changed_paths(const std::string& tree, const std::string& parent, uint64_t since) {
-  const UniqueFd tree_fd = open_folder(tree, O_RDONLY);
-  const UniqueFd parent_fd = open_folder(parent, O_RDONLY);
-  PathTree paths;
-  Written(tree_fd.get(), since, paths).find();
-  if (info_of(parent_fd.get(), parent).ctransid > since) Written(parent_fd.get(), since, paths).find();
-  return paths;
+KnownChanges changed_since(const std::string& tree, const std::string& parent, uint64_t since) {
+  auto inodes = std::make_shared<Inodes>(tree);
+  const Inodes parents(parent);
+  KnownChanges known;
+  Written(*inodes, since, known.paths).find();
+  if (info_of(parents.fd(), parent).ctransid > since) Written(parents, since, known.paths).find();
+  known.names_of = [inodes](ino_t inode) { return inodes->paths(inode); };
+  return known;
 }
 
 }  // namespace gantry

@@ -20,10 +20,36 @@
 namespace gantry {
 namespace {
 
+/// Holes of less than this in a file are written as zeros: a map of them would be larger, or of no use to anybody.
+constexpr off_t kWorthwhileHoles = 64 * 1024;
+
+/// A map of so many takes less than the MiB that readers allow it, ours and Go's among them.
+constexpr size_t kMaxRuns = 16384;
+
+bool has_holes(const struct stat& st) { return st.st_size - st.st_blocks * 512 >= kWorthwhileHoles; }
+
+/// Where a file has data, by what its file system knows.
+std::vector<SparseRun> data_runs(int fd, uint64_t size, const std::string& path) {
+  std::vector<SparseRun> runs;
+  for (off_t at = 0; static_cast<uint64_t>(at) < size;) {
+    const off_t data = lseek(fd, at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;
+    if (data < 0) throw_errno("lseek", path);
+    const off_t hole = lseek(fd, data, SEEK_HOLE);
+    if (hole < 0) throw_errno("lseek", path);
+    const uint64_t end = std::min(static_cast<uint64_t>(hole), size);
+    // It became longer since its size was asked for.
+    if (static_cast<uint64_t>(data) >= end) break;
+    runs.push_back({static_cast<uint64_t>(data), end - static_cast<uint64_t>(data)});
+    at = hole;
+  }
+  return runs;
+}
+
 /// Puts entries of a tree into an archive: the second name of a file becomes a hard link to the first.
 class Packer {
  public:
-  explicit Packer(int fd) : writer_(fd), buffer_(256 * 1024) {}
+  Packer(const PackForm& form, int fd) : form_(form), writer_(fd), buffer_(256 * 1024) {}
 
   void add(int dir, const std::string& name, const std::string& path, const struct stat& st) {
     TarEntry entry;
@@ -31,7 +57,7 @@ class Packer {
     entry.mode = st.st_mode & 07777;
     entry.uid = st.st_uid;
     entry.gid = st.st_gid;
-    entry.mtime = st.st_mtim.tv_sec;
+    take_time(st, entry);
     if (!S_ISDIR(st.st_mode) && st.st_nlink > 1) {
       auto [first, fresh] = links_.try_emplace({st.st_dev, st.st_ino}, path);
       if (!fresh) {
@@ -97,24 +123,38 @@ class Packer {
     entry.mode = st.st_mode & 07777;
     entry.uid = st.st_uid;
     entry.gid = st.st_gid;
-    entry.mtime = st.st_mtim.tv_sec;
+    take_time(st, entry);
     entry.size = static_cast<uint64_t>(st.st_size);
+    entry.sparse = form_.holes && has_holes(st);
+    if (entry.sparse) entry.runs = data_runs(fd.get(), entry.size, entry.path);
+    if (entry.runs.size() > kMaxRuns) entry.sparse = false;
+    if (!entry.sparse) entry.runs = {{0, entry.size}};
     each_xattr(fd.get(), [&](const std::string& key, const std::string& value) { take_xattr(key, value, entry); });
     // Each file system lists them in an order of its own.
     std::sort(entry.xattrs.begin(), entry.xattrs.end());
     writer_.begin(entry);
-    for (uint64_t left = entry.size; left > 0;) {
-      ssize_t count = ::read(fd.get(), buffer_.data(), static_cast<size_t>(std::min<uint64_t>(left, buffer_.size())));
+    for (const SparseRun& run : entry.runs) content(fd.get(), run, entry.path);
+    writer_.end_entry();
+  }
+
+  void content(int fd, const SparseRun& run, const std::string& path) {
+    for (uint64_t done = 0; done < run.length;) {
+      const size_t wanted = static_cast<size_t>(std::min<uint64_t>(run.length - done, buffer_.size()));
+      ssize_t count = ::pread(fd, buffer_.data(), wanted, static_cast<off_t>(run.offset + done));
       if (count < 0) {
         if (errno == EINTR) continue;
-        throw_errno("read", entry.path);
+        throw_errno("pread", path);
       }
       // The header is out and promised more.
-      if (count == 0) throw InvalidInput("file " + printable(entry.path) + " became shorter while it was read");
+      if (count == 0) throw InvalidInput("file " + printable(path) + " became shorter while it was read");
       writer_.data(buffer_.data(), static_cast<size_t>(count));
-      left -= static_cast<uint64_t>(count);
+      done += static_cast<uint64_t>(count);
     }
-    writer_.end_entry();
+  }
+
+  void take_time(const struct stat& st, TarEntry& entry) const {
+    entry.mtime = st.st_mtim.tv_sec;
+    if (form_.exact_times) entry.mtime_ns = static_cast<uint32_t>(st.st_mtim.tv_nsec);
   }
 
   bool gone(const struct stat& st, const std::string& path) {
@@ -135,6 +175,7 @@ class Packer {
     std::sort(entry.xattrs.begin(), entry.xattrs.end());
   }
 
+  PackForm form_;
   TarWriter writer_;
   std::vector<char> buffer_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
@@ -190,8 +231,8 @@ void pack_folder(Packer& packer, int dir, const std::string& path, int depth) {
 
 }  // namespace
 
-Digested pack_changes(int fd, const std::function<void(const TakeChange&)>& walk) {
-  Packer packer(fd);
+Digested pack_changes(const PackForm& form, int fd, const std::function<void(const TakeChange&)>& walk) {
+  Packer packer(form, fd);
   walk([&](const TreeChange& change) {
     if (change.kind == ChangeKind::deleted) {
       auto [folder, name] = split(change.path);
@@ -204,12 +245,13 @@ Digested pack_changes(int fd, const std::function<void(const TakeChange&)>& walk
   return packer.finish();
 }
 
-Digested pack_upper(const Upper& upper, int fd) {
-  return pack_changes(fd, [&](const TakeChange& take) { walk_upper(upper, false, take); });
+Digested pack_upper(const Upper& upper, const PackForm& form, int fd) {
+  return pack_changes(form, fd, [&](const TakeChange& take) { walk_upper(upper, false, take); });
 }
 
-Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare, int fd) {
-  return pack_changes(fd, [&](const TakeChange& take) { walk_diff(tree, parent, compare, take); });
+Digested pack_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
+                   const PackForm& form, int fd) {
+  return pack_changes(form, fd, [&](const TakeChange& take) { walk_diff(tree, parent, compare, take); });
 }
 
 void pack_path(int root, const std::string& path, int fd, const std::optional<std::string>& rename) {
@@ -219,7 +261,7 @@ void pack_path(int root, const std::string& path, int fd, const std::optional<st
   std::vector<std::string> parts = path_components(path);
   std::string name = path.ends_with("/.") || path == "." || parts.empty() ? "." : parts.back();
   if (rename && !rename->empty()) name = *rename;
-  Packer packer(fd);
+  Packer packer({}, fd);
   packer.add(source.dir.get(), source.name, name, st);
   if (S_ISDIR(st.st_mode)) {
     UniqueFd dir(::openat(source.dir.get(), source.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

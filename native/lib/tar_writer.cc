@@ -91,6 +91,34 @@ std::string record(const std::string& key, const std::string& value) {
   return std::to_string(length) + " " + key + "=" + value + "\n";
 }
 
+/// Seconds with as many digits behind the point as a nanosecond has, or none.
+std::string time_text(int64_t seconds, uint32_t nanoseconds) {
+  if (nanoseconds == 0) return std::to_string(seconds);
+  const bool negative = seconds < 0;
+  // -1.25 is two seconds before the epoch and three quarters on.
+  const uint64_t whole = negative ? static_cast<uint64_t>(-(seconds + 1)) : static_cast<uint64_t>(seconds);
+  const std::string part = std::to_string(negative ? 1'000'000'000 - nanoseconds : nanoseconds);
+  return (negative ? "-" : "") + std::to_string(whole) + "." + std::string(9 - part.size(), '0') + part;
+}
+
+/// The head of a sparse file's bytes: how many runs, then offset and length of each, one number in a line.
+std::string sparse_map(const TarEntry& entry) {
+  // GNU tar takes the end of the last run for the end of the file.
+  const bool ends_in_hole = entry.runs.empty() || entry.runs.back().offset + entry.runs.back().length < entry.size;
+  std::string text = std::to_string(entry.runs.size() + (ends_in_hole ? 1 : 0)) + "\n";
+  for (const SparseRun& run : entry.runs) text += std::to_string(run.offset) + "\n" + std::to_string(run.length) + "\n";
+  if (ends_in_hole) text += std::to_string(entry.size) + "\n0\n";
+  text.resize((text.size() + kBlock - 1) / kBlock * kBlock);
+  return text;
+}
+
+/// Where a sparse file's bytes lie for a reader that does not know the format.
+std::string sparse_name(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const size_t base = slash == std::string::npos ? 0 : slash + 1;
+  return path.substr(0, base) + "GNUSparseFile.0/" + path.substr(base);
+}
+
 }  // namespace
 
 TarWriter::TarWriter(int fd) : fd_(fd), buffer_(new uint8_t[kBufferSize]) {}
@@ -165,6 +193,18 @@ void TarWriter::begin(const TarEntry& entry) {
   std::string path = entry.path;
   if (entry.type == EntryType::directory && !path.ends_with('/')) path += '/';
   std::map<std::string, std::string> records;
+  std::string map;
+  uint64_t size = entry.type == EntryType::file ? entry.size : 0;
+  if (entry.sparse) {
+    records["GNU.sparse.major"] = "1";
+    records["GNU.sparse.minor"] = "0";
+    records["GNU.sparse.name"] = path;
+    records["GNU.sparse.realsize"] = std::to_string(size);
+    path = sparse_name(path);
+    map = sparse_map(entry);
+    size = map.size();
+    for (const SparseRun& run : entry.runs) size += run.length;
+  }
   std::string name, prefix;
   if (!split_name(path, name, prefix)) {
     records["path"] = path;
@@ -173,14 +213,14 @@ void TarWriter::begin(const TarEntry& entry) {
   if (entry.link.size() > 100) records["linkpath"] = entry.link;
   if (entry.uid > kMaxOctal7) records["uid"] = std::to_string(entry.uid);
   if (entry.gid > kMaxOctal7) records["gid"] = std::to_string(entry.gid);
-  const uint64_t size = entry.type == EntryType::file ? entry.size : 0;
   if (size > kMaxOctal11) records["size"] = std::to_string(size);
-  if (entry.mtime < 0 || static_cast<uint64_t>(entry.mtime) > kMaxOctal11)
-    records["mtime"] = std::to_string(entry.mtime);
+  if (entry.mtime < 0 || static_cast<uint64_t>(entry.mtime) > kMaxOctal11 || entry.mtime_ns != 0)
+    records["mtime"] = time_text(entry.mtime, entry.mtime_ns);
   for (const auto& [key, value] : entry.xattrs) records["SCHILY.xattr." + key] = value;
   if (!records.empty()) extended(path, records);
   header(entry, name, prefix, type_of(entry.type), size);
-  left_ = size;
+  put(map.data(), map.size());
+  left_ = size - map.size();
 }
 
 void TarWriter::data(const void* bytes, size_t size) {

@@ -18,26 +18,10 @@
 #include "gantry/fd.h"
 #include "gantry/path.h"
 #include "gantry/tree.h"
+#include "tree_walk.h"
 
 namespace gantry {
 namespace {
-
-std::string below(const std::string& path, const std::string& name) { return path.empty() ? name : path + "/" + name; }
-
-bool is_whiteout(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == 0; }
-
-/// False when it is gone.
-bool stat_at(int dir, const std::string& name, struct stat& st) {
-  if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return true;
-  if (errno == ENOENT || errno == ENOTDIR) return false;
-  throw_errno("fstatat", name);
-}
-
-UniqueFd open_dir_at(int dir, const std::string& name) {
-  UniqueFd fd(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) throw_errno("openat", name);
-  return fd;
-}
 
 std::map<std::string, std::string> layer_xattrs(int dir, const std::string& name) {
   std::map<std::string, std::string> found;
@@ -45,10 +29,6 @@ std::map<std::string, std::string> layer_xattrs(int dir, const std::string& name
     if (!is_private_xattr(key)) found.emplace(key, value);
   });
   return found;
-}
-
-bool same_owner(const struct stat& a, const struct stat& b) {
-  return a.st_mode == b.st_mode && a.st_uid == b.st_uid && a.st_gid == b.st_gid;
 }
 
 UniqueFd open_file_at(int dir, const std::string& name) {
@@ -84,93 +64,27 @@ bool same_content(int tree, int parent, const std::string& name) {
   }
 }
 
-class UpperWalk {
- public:
-  UpperWalk(const char* mark, bool expand_opaque, const TakeChange& take)
-      : mark_(mark), expand_opaque_(expand_opaque), take_(take) {}
-
-  /// `lowers` are the same folder in the lower trees, from the top.
-  void folder(int upper, std::vector<UniqueFd> lowers, const std::string& path, int depth) {
-    if (depth > kMaxTreeDepth) throw SysError(ENAMETOOLONG, "open", path.substr(0, 200) + "…");
-    const bool opaque = is_opaque(upper);
-    std::vector<std::string> names = sorted_names(upper);
-    std::set<std::string> hidden;
-    if (opaque && expand_opaque_) {
-      for (const UniqueFd& lower : lowers)
-        for (std::string& name : sorted_names(lower.get())) hidden.insert(std::move(name));
-      for (const std::string& name : hidden) {
-        if (std::binary_search(names.begin(), names.end(), name)) continue;
-        if (seen_below(lowers, name).exists) take_({ChangeKind::deleted, below(path, name), -1, name, {}, false});
-      }
-    }
-    if (opaque) lowers.clear();
-    for (const std::string& name : names) entry(upper, lowers, name, below(path, name), depth);
-  }
-
- private:
-  struct Below {
-    bool exists = false;
-    std::vector<UniqueFd> folders;
-  };
-
-  bool is_opaque(int dir) const {
-    char value = 0;
-    return fgetxattr(dir, mark_, &value, 1) == 1 && value == 'y';
-  }
-
-  /// What a name is in the lower trees together.
-  Below seen_below(const std::vector<UniqueFd>& lowers, const std::string& name) const {
-    Below found;
-    for (const UniqueFd& lower : lowers) {
-      struct stat st;
-      if (!stat_at(lower.get(), name, st)) continue;
-      if (is_whiteout(st)) break;
-      if (!S_ISDIR(st.st_mode)) {
-        // Hidden by a folder above it, or all there is.
-        found.exists = true;
-        break;
-      }
-      found.exists = true;
-      UniqueFd fd = open_dir_at(lower.get(), name);
-      if (!fd) continue;
-      const bool last = is_opaque(fd.get());
-      found.folders.push_back(std::move(fd));
-      if (last) break;
-    }
-    return found;
-  }
-
-  void entry(int upper, const std::vector<UniqueFd>& lowers, const std::string& name, const std::string& path,
-             int depth) {
-    struct stat st;
-    if (!stat_at(upper, name, st)) return;
-    if (is_whiteout(st)) {
-      take_({ChangeKind::deleted, path, -1, name, {}, false});
-      return;
-    }
-    Below lower = seen_below(lowers, name);
-    TreeChange change{lower.exists ? ChangeKind::modified : ChangeKind::added, path, upper, name, st, false};
-    if (!S_ISDIR(st.st_mode)) {
-      take_(change);
-      return;
-    }
-    UniqueFd fd = open_dir_at(upper, name);
-    if (!fd) return;
-    // overlayfs marks every new folder so; without one below there is nothing that it hides.
-    change.opaque = !lower.folders.empty() && is_opaque(fd.get());
-    take_(change);
-    folder(fd.get(), std::move(lower.folders), path, depth + 1);
-  }
-
-  const char* mark_;
-  bool expand_opaque_;
-  const TakeChange& take_;
-};
-
+/// Compares two trees. A file that changed changed under all its names, also those that the other tree has just so:
+/// else whoever repeats what was reported would have two files where there was one.
 class DiffWalk {
  public:
   DiffWalk(Compare compare, const TakeChange& take) : compare_(compare), take_(take) {}
 
+  void trees(int tree, int parent, const KnownChanges* known) {
+    folder(tree, parent, "", 0, known ? &known->paths : nullptr);
+    std::set<std::string> late;
+    for (auto& [file, links] : links_) {
+      if (!links.changed) continue;
+      late.insert(links.unchanged.begin(), links.unchanged.end());
+      if (!known || links.told.size() + links.unchanged.size() >= links.count) continue;
+      // The names that nobody had a reason to look at.
+      for (std::string& path : known->names_of(file.second))
+        if (!links.told.contains(path)) late.insert(std::move(path));
+    }
+    for (const std::string& path : late) name_of_changed(tree, path);
+  }
+
+ private:
   /// `parent` is the same folder in the other tree, or -1. With `only` no name beside it is looked at.
   void folder(int tree, int parent, const std::string& path, int depth, const PathTree* only) {
     if (depth > kMaxTreeDepth) throw SysError(ENAMETOOLONG, "open", path.substr(0, 200) + "…");
@@ -210,7 +124,6 @@ class DiffWalk {
     }
   }
 
- private:
   /// A name that somebody says has changed: it may be in either tree, in both or in none.
   void named(int tree, int parent, const std::string& name, const std::string& path, int depth,
              const PathTree& deeper) {
@@ -229,7 +142,7 @@ class DiffWalk {
     const bool changed = existed && !same(tree, parent, name, st, old);
     TreeChange change{existed ? ChangeKind::modified : ChangeKind::added, path, tree, name, st, false};
     if (!S_ISDIR(st.st_mode)) {
-      if (!existed || changed) report(change);
+      if (linked(change, !existed || changed)) report(change);
       return;
     }
     UniqueFd fd = open_dir_at(tree, name);
@@ -268,17 +181,65 @@ class DiffWalk {
     return same_content(tree, parent, name);
   }
 
+  /// Whether this name is to be reported, itself or another name of its file having changed. Those that came before are
+  /// reported at the end.
+  bool linked(const TreeChange& change, bool changed) {
+    if (change.st.st_nlink < 2) return changed;
+    Links& links = links_[{change.st.st_dev, change.st.st_ino}];
+    links.count = change.st.st_nlink;
+    links.changed = links.changed || changed;
+    if (links.changed)
+      links.told.insert(change.path);
+    else
+      links.unchanged.push_back(change.path);
+    return links.changed;
+  }
+
+  /// Reports one more name of a file that was reported, and the folders on the way to it that were not.
+  void name_of_changed(int tree, const std::string& path) {
+    UniqueFd dir(::openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir) throw_errno("openat", path);
+    size_t from = 0;
+    for (size_t slash; (slash = path.find('/', from)) != std::string::npos; from = slash + 1) {
+      TreeChange folder{
+          ChangeKind::modified, path.substr(0, slash), dir.get(), path.substr(from, slash - from), {}, false};
+      if (!stat_at(folder.dir, folder.name, folder.st)) return;
+      if (!told_folders_.contains(folder.path)) report(folder);
+      UniqueFd next = open_dir_at(dir.get(), folder.name);
+      if (!next) return;
+      dir = std::move(next);
+    }
+    TreeChange change{ChangeKind::modified, path, dir.get(), path.substr(from), {}, false};
+    if (stat_at(change.dir, change.name, change.st)) report(change);
+  }
+
   /// The folders on the way to a change come first.
   void report(const TreeChange& change) {
-    for (const TreeChange* folder : pending_) take_(*folder);
+    for (const TreeChange* folder : pending_) tell(*folder);
     pending_.clear();
+    tell(change);
+  }
+
+  void tell(const TreeChange& change) {
+    if (change.kind != ChangeKind::deleted && S_ISDIR(change.st.st_mode)) told_folders_.insert(change.path);
     take_(change);
   }
+
+  /// What was seen of a file with several names.
+  struct Links {
+    nlink_t count = 0;
+    bool changed = false;
+    std::set<std::string> told;
+    /// Seen before it was known that the file changed.
+    std::vector<std::string> unchanged;
+  };
 
   const Compare compare_;
   const TakeChange& take_;
   /// Unchanged folders that are being walked and not yet reported, outermost first.
   std::vector<const TreeChange*> pending_;
+  std::set<std::string> told_folders_;
+  std::map<std::pair<dev_t, ino_t>, Links> links_;
 };
 
 }  // namespace
@@ -303,19 +264,6 @@ std::vector<std::string> sorted_names(int dir) {
   return names;
 }
 
-void walk_upper(const Upper& upper, bool expand_opaque, const TakeChange& take) {
-  UniqueFd top = open_folder(upper.upper, O_RDONLY);
-  std::vector<UniqueFd> opened;
-  for (const std::string& lower : upper.lowers) opened.push_back(open_folder(lower, O_RDONLY));
-  struct stat st;
-  if (fstat(top.get(), &st) != 0) throw_errno("fstat", upper.upper);
-  struct stat old = {};
-  old.st_mode = S_IFDIR | 0755;
-  if (!opened.empty() && fstat(opened.front().get(), &old) != 0) throw_errno("fstat", upper.lowers.front());
-  if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
-  UpperWalk(opaque_xattr(upper.user_xattr), expand_opaque, take).folder(top.get(), std::move(opened), "", 0);
-}
-
 PathTree& PathTree::add(std::string_view path) {
   PathTree* at = this;
   for (std::string& part : path_components(path)) at = &at->below[std::move(part)];
@@ -323,7 +271,7 @@ PathTree& PathTree::add(std::string_view path) {
 }
 
 void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
-               const TakeChange& take, const PathTree* only) {
+               const TakeChange& take, const KnownChanges* known) {
   UniqueFd top = open_folder(tree, O_RDONLY);
   UniqueFd other;
   struct stat st;
@@ -335,7 +283,7 @@ void walk_diff(const std::string& tree, const std::optional<std::string>& parent
     if (fstat(other.get(), &old) != 0) throw_errno("fstat", *parent);
   }
   if (!same_owner(st, old)) take({ChangeKind::modified, "", top.get(), ".", st, false});
-  DiffWalk(compare, take).folder(top.get(), other.get(), "", 0, only);
+  DiffWalk(compare, take).trees(top.get(), other.get(), known);
 }
 
 std::vector<Change> collect_changes(const std::function<void(const TakeChange&)>& walk) {

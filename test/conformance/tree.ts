@@ -3,7 +3,7 @@ import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** What a tree is, path by path, in a form that two trees can be compared in. Hard links are told by their common first name. */
-export function describeTree(root: string, options: { times?: boolean } = {}): Record<string, string> {
+export function describeTree(root: string, options: { times?: boolean | 'exact' } = {}): Record<string, string> {
   const found: Record<string, string> = {};
   const first = new Map<bigint, string>();
   const visit = (path: string): void => {
@@ -11,7 +11,7 @@ export function describeTree(root: string, options: { times?: boolean } = {}): R
     const st = lstatSync(full, { bigint: true });
     const mode = Number(st.mode);
     const parts = [(mode & 0o170000).toString(8), (mode & 0o7777).toString(8), `${st.uid}:${st.gid}`];
-    if (options.times === true && path !== '') parts.push(`@${st.mtimeMs / 1000n}`);
+    if (options.times && path !== '') parts.push(`@${options.times === 'exact' ? st.mtimeNs : st.mtimeMs / 1000n}`);
     if (st.isSymbolicLink()) parts.push(`-> ${readlinkSync(full)}`);
     if (st.isCharacterDevice() || st.isBlockDevice()) parts.push(`dev ${st.rdev}`);
     if (st.isFile()) parts.push(`${st.size} ${createHash('sha256').update(readFileSync(full)).digest('hex').slice(0, 16)}`);

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -256,6 +257,67 @@ describe.skipIf(!isRoot)('archives on a real kernel', () => {
       const bytes = await buffer(archiveStream(host, (fd) => files.packDiff({ tree: source, fd })));
       execFileSync('tar', ['-C', target, '--numeric-owner', '-xpf', '-'], { input: bytes });
       expect(describeTree(target)).toEqual(describeTree(source));
+    });
+
+    it('writes holes and exact times that GNU tar reads to the same tree', async () => {
+      const source = join(root, 'source');
+      mkdirSync(source);
+      make(source);
+      const long = join(source, 's'.repeat(200));
+      execFileSync('sh', ['-c', 'truncate -s 9G "$0"; printf end >>"$0"; touch -d @-5.25 "$0"', long]);
+      const bytes = await buffer(archiveStream(host, (fd) => files.packDiff({ tree: source, fd, holes: true, exactTimes: true })));
+      expect(bytes.length).toBeLessThan(2 << 20);
+      execFileSync('tar', ['-C', target, '--numeric-owner', '-xpf', '-'], { input: bytes });
+      const own = join(root, 'own');
+      mkdirSync(own);
+      await withFd(bytes, (fd) => files.unpack({ target: own, fd, whiteouts: 'delete' }));
+      // Nobody reads 9 GB for a test: its end and its size say enough.
+      for (const tree of [target, own]) {
+        const copy = join(tree, 's'.repeat(200));
+        expect(statSync(copy)).toMatchObject({ size: 9 * 2 ** 30 + 3, mtimeMs: -5250 });
+        expect(execFileSync('tail', ['-c', '5', copy]).toString()).toBe('\0\0end');
+        rmSync(copy);
+      }
+      rmSync(long);
+      for (const tree of [target, own]) {
+        expect(describeTree(tree, { times: 'exact' })).toEqual(describeTree(source, { times: 'exact' }));
+        for (const name of ['sparse', 'hole']) expect(statSync(join(tree, name)).blocks, name).toBeLessThan(200);
+      }
+    });
+
+    it('keeps two names of a file one file when only one of them is new', async () => {
+      const before = join(root, 'before');
+      mkdirSync(join(before, 'a'), { recursive: true });
+      mkdirSync(join(before, 'c'), { mode: 0o711 });
+      for (const name of ['a/first', 'a/other', 'c/last']) writeFileSync(join(before, name), name);
+      linkSync(join(before, 'a/first'), join(before, 'c/twin'));
+      const after = join(root, 'after');
+      mkdirSync(after);
+      await files.copyTree(before, after);
+      linkSync(join(after, 'a/other'), join(after, 'c/new'));
+      linkSync(join(after, 'c/last'), join(after, 'a/early'));
+      rmSync(join(after, 'c/twin'));
+      linkSync(join(after, 'a/first'), join(after, 'c/third'));
+      expect(await files.changesDiff({ tree: after, parent: before })).toEqual(
+        [
+          ['/a', 'modified'],
+          ['/a/early', 'added'],
+          ['/a/first', 'modified'],
+          ['/a/other', 'modified'],
+          ['/c', 'modified'],
+          ['/c/last', 'modified'],
+          ['/c/new', 'added'],
+          ['/c/third', 'added'],
+          ['/c/twin', 'deleted'],
+        ].map(([path, kind]) => ({ path, kind })),
+      );
+      const bytes = await buffer(archiveStream(host, (fd) => files.packDiff({ tree: after, parent: before, fd })));
+      await withFd(bytes, (fd) => files.unpack({ target: before, fd, whiteouts: 'delete' }));
+      expect(describeTree(before)).toEqual(describeTree(after));
+      // An overlay has the folder's properties from its own copy of it.
+      await unpack(bytes, 'overlay');
+      expect(statSync(join(target, 'c')).mode & 0o777).toBe(0o711);
+      expect(statSync(join(target, 'a/first')).ino).toBe(statSync(join(target, 'c/third')).ino);
     });
 
     it('keeps attributes and file capabilities', async () => {

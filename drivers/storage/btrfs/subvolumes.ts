@@ -55,7 +55,7 @@ export class Subvolumes implements TreeKeeper {
       this.compared(
         pair,
         (trees) => subvolumes.packDiff({ ...trees, fd }),
-        (trees) => files.packDiff({ ...trees, fd }),
+        (trees) => files.packDiff({ ...trees, fd, holes: true }),
       ),
     );
   }

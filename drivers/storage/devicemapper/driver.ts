@@ -124,7 +124,9 @@ export class DeviceMapperDriver implements StorageDriver {
 
   async diff(id: SnapshotId, parent: SnapshotId | undefined): Promise<Readable> {
     this.known(id, parent);
-    return archiveStream(this.env.host, (fd) => this.compared(id, parent, (trees) => this.env.host.files.packDiff({ ...trees, fd })));
+    return archiveStream(this.env.host, (fd) =>
+      this.compared(id, parent, (trees) => this.env.host.files.packDiff({ ...trees, fd, holes: true })),
+    );
   }
 
   async changes(id: SnapshotId, parent: SnapshotId | undefined): Promise<Change[]> {

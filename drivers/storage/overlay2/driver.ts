@@ -122,7 +122,7 @@ export class Overlay2Driver implements StorageDriver {
     const { files } = this.env.host;
     if (this.isNative(id, parent)) return archiveStream(this.env.host, (fd) => files.packUpper({ ...this.upperOf(id), fd }));
     return archiveStream(this.env.host, (fd) =>
-      this.compared(id, parent, (tree, base) => files.packDiff({ tree, fd, ...(base === undefined ? {} : { parent: base }) })),
+      this.compared(id, parent, (tree, base) => files.packDiff({ tree, fd, holes: true, ...(base === undefined ? {} : { parent: base }) })),
     );
   }
 

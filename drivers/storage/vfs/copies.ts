@@ -31,7 +31,7 @@ export class Copies implements TreeKeeper {
   }
 
   async diff(pair: TreePair): Promise<Readable> {
-    return archiveStream(this.env.host, (fd) => this.env.host.files.packDiff({ ...pair, fd }));
+    return archiveStream(this.env.host, (fd) => this.env.host.files.packDiff({ ...pair, fd, holes: true }));
   }
 
   changes(pair: TreePair): Promise<Change[]> {

@@ -32,10 +32,10 @@ void limit_subvolume(const std::string& path, uint64_t bytes);
 /// The transaction in which the subvolume `tree` was made as a snapshot of `parent`; nullopt when it was not.
 std::optional<uint64_t> branched_at(const std::string& tree, const std::string& parent);
 
-/// The paths by which a snapshot differs from what it came from, found in the file system's own trees: what was not
-/// written after the transaction `since`, in which they parted, is not read. A superset, to be compared. `tree` is a
+/// What a snapshot may have else than what it came from, found in the file system's own trees: what was not written
+/// after the transaction `since`, in which they parted, is not read. `tree` is a
 /// read-only snapshot, made just now, of the subvolume that branched from `parent`: making it brought all that was
 /// written before into the trees.
-PathTree changed_paths(const std::string& tree, const std::string& parent, uint64_t since);
+KnownChanges changed_since(const std::string& tree, const std::string& parent, uint64_t since);
 
 }  // namespace gantry

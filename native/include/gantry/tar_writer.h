@@ -13,12 +13,13 @@
 namespace gantry {
 
 /// Writes an archive into a descriptor and hashes it: ustar, and a PAX header for what ustar cannot say. Equal input
-/// gives equal bytes. Times are whole seconds, as Docker's layers have them.
+/// gives equal bytes.
 class TarWriter {
  public:
   explicit TarWriter(int fd);
 
-  /// Begins an entry. A file is followed by exactly `entry.size` bytes of `data`; runs are not used.
+  /// Begins an entry. A file is followed by exactly `entry.size` bytes of `data`, a sparse one by the bytes of its
+  /// runs, one after the other (GNU's sparse format 1.0, which Go's archive/tar, GNU tar, libarchive and Python read).
   void begin(const TarEntry& entry);
   void data(const void* bytes, size_t size);
   /// Ends the entry. Throws std::logic_error when bytes are missing.

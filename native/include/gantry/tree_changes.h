@@ -64,12 +64,20 @@ struct PathTree {
   PathTree& add(std::string_view path);
 };
 
-/// Compares two trees. A folder in which something changed is reported as modified. Without `parent` everything is
-/// added. With `only` (and a parent whose inode numbers `tree` kept, as snapshots do) nothing beside those paths is
-/// looked at, except names that only one of the two has in a folder that is to be listed, and all that is below a
-/// folder that is another one than before.
+/// What a file system knows of two trees, of which one came from the other as a snapshot and kept its inode numbers.
+struct KnownChanges {
+  /// Where they may differ: a superset, to be compared.
+  PathTree paths;
+  /// All paths of a file of the first tree that has several.
+  std::function<std::vector<std::string>(ino_t)> names_of;
+};
+
+/// Compares two trees. A folder in which something changed is reported as modified, and a file that changed under each
+/// of its names, so that they can be one file again. Without `parent` everything is added. With `known` nothing beside
+/// those paths is looked at, except names that only one of the two has in a folder that is to be listed, and all that
+/// is below a folder that is another one than before.
 void walk_diff(const std::string& tree, const std::optional<std::string>& parent, Compare compare,
-               const TakeChange& take, const PathTree* only = nullptr);
+               const TakeChange& take, const KnownChanges* known = nullptr);
 
 struct Change {
   std::string path;

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
@@ -25,6 +25,9 @@ const STEPS: readonly [name: string, step: (trial: StorageTrial) => Promise<unkn
 
 /** A volume larger than this is nobody's test volume, and is not filled. */
 const LARGEST_VOLUME = 4 * 2 ** 30;
+
+/** Bytes that a volume has left when it is as good as full. */
+const LEFT_FREE = 16 << 20;
 
 /** What is left when something fails in the middle. */
 export function storageFaults(name: string, under: StorageUnderTest): void {
@@ -69,20 +72,33 @@ export function storageFaults(name: string, under: StorageUnderTest): void {
       await trial.seen(container, (path) => writeFileSync(join(path, 'file'), 'content'));
       const bytes = archive([{ path: 'large', content: randomBytes(32 << 20) }]);
       await trial.driver.create(id('large'), { writable: false });
-      // Leaves less than the layer and more than nothing.
-      const { free } = await trial.files.fileSystem(trial.root);
-      execFileSync('fallocate', ['-l', String(free - (16 << 20)), ballast]);
-      const applied = trial.applyFrom(id('large'), undefined, bytes, '/var/tmp');
-      await expect(applied).rejects.toMatchObject({ code: 'ENOSPC' });
+      mkdirSync(ballast);
+      let failure: unknown;
+      for (let round = 0; failure === undefined && round < 20; round++) {
+        // Leaves less than the layer and more than nothing. btrfs gives back what was removed before at times of its own, so that a layer
+        // may find room after all.
+        if (round > 0) {
+          await trial.driver.remove(id('large'));
+          await trial.driver.create(id('large'), { writable: false });
+        }
+        await trial.files.sync(trial.root);
+        const { free } = await trial.files.fileSystem(trial.root);
+        if (free > LEFT_FREE) execFileSync('fallocate', ['-l', String(free - LEFT_FREE), join(ballast, String(round))]);
+        failure = await trial.applyFrom(id('large'), undefined, bytes, '/var/tmp').then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+      }
+      expect(failure).toMatchObject({ code: 'ENOSPC' });
       expect(await trial.driver.changes(container, image)).toEqual([{ path: '/file', kind: 'added' }]);
       await trial.driver.remove(container);
-      rmSync(ballast);
+      rmSync(ballast, { recursive: true });
       // btrfs gives space back with its next transaction.
       await trial.files.sync(trial.root);
       await trial.applyFrom(id('large'), undefined, bytes, '/var/tmp');
       expect(Object.keys(await trial.tree(id('large')))).toEqual(['/', 'large']);
     } finally {
-      rmSync(ballast, { force: true });
+      rmSync(ballast, { recursive: true, force: true });
       await trial.close();
     }
   });
