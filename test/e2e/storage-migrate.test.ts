@@ -1,8 +1,11 @@
-import { createHash } from 'node:crypto';
-import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { host } from '@gantry/native/index.js';
+import { archive } from '../conformance/archive.js';
+import { describeTree } from '../conformance/tree.js';
 import { openLoopVolume } from '../fakes/loop-volume.js';
 import { Engine, whyNoEngine } from './engine.js';
 
@@ -24,6 +27,8 @@ const ROUTE = hasBtrfs ? ['overlay2', 'btrfs', 'vfs', 'overlay2'] : ['overlay2',
 
 const IMAGES = 10;
 const CONTAINERS = 5;
+/** Kills at random moments, an even number: the tests after it find everything where it was. GANTRY_KILL_ROUNDS for a longer run. */
+const KILLS = 2 * Math.ceil(Number(process.env['GANTRY_KILL_ROUNDS'] ?? 4) / 2);
 
 describe.skipIf(why)('storage that moves between drivers', () => {
   let engine: Engine;
@@ -36,20 +41,45 @@ describe.skipIf(why)('storage that moves between drivers', () => {
   const dataRoot = (): string => join(hasBtrfs ? volume.path : engine.folder, 'data');
   const inspect = (driver: string): DriverJson => (JSON.parse(ok('gantry', 'storage', 'inspect', driver)) as DriverJson[])[0] as DriverJson;
 
-  /** Digest of all files of a container, seen through the API: properties, contents, and nothing that depends on a driver. */
-  const contentOf = (container: string): string => {
-    const archive = join(engine.folder, 'export.tar');
-    ok('docker', 'export', '-o', archive, container);
-    const listing = execFileSync('tar', ['--numeric-owner', '--full-time', '-tvf', archive], { encoding: 'utf8', maxBuffer: 64 << 20 });
-    const files = execFileSync('tar', ['-xOf', archive], { maxBuffer: 256 << 20 });
-    // Times that nobody chose: of folders, and of the places that the engine makes for each driver anew.
-    const timeless = /^d|\.dockerenv$|dev\/console$|etc\/(hostname|hosts|resolv\.conf|mtab -> \/proc\/mounts)$/;
-    const lines = listing
-      .split('\n')
-      .map((line) => (timeless.test(line) ? line.replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?/, '') : line));
-    return createHash('sha256').update(lines.toSorted().join('\n')).update(files).digest('hex');
+  /** Gives `look` all files of a container that does not run, as they lie on disk with its driver. */
+  const looking = async <T>(container: string, look: (tree: string) => Promise<T>): Promise<T> => {
+    const [{ Id, GraphDriver }] = JSON.parse(ok('docker', 'inspect', container)) as [
+      { Id: string; GraphDriver: { Name: string; Data: { UpperDir?: string; LowerDir?: string } | null } },
+    ];
+    const { UpperDir, LowerDir } = GraphDriver.Data ?? {};
+    if (UpperDir === undefined) return look(join(dataRoot(), 'storage', GraphDriver.Name, Id, 'tree'));
+    const place = join(engine.folder, 'look');
+    mkdirSync(place, { recursive: true });
+    await host.files.mount({ type: 'overlay', source: 'overlay', options: ['ro', `lowerdir=${UpperDir}:${LowerDir}`] }, place);
+    try {
+      return await look(place);
+    } finally {
+      await host.files.unmount(place);
+    }
   };
-  const contents = (): string[] => names.map(contentOf);
+
+  // Times that nobody chose: of folders, and of the places that the engine makes for each driver anew.
+  const timeless = /^(\.dockerenv|dev\/console|etc\/(hostname|hosts|resolv\.conf|mtab))$/;
+  /** What a container's files are: kinds, owners, times to the nanosecond, contents, links, holes and attributes. */
+  const contentOf = (container: string): Promise<unknown> =>
+    looking(container, async (tree) => {
+      const entries = Object.entries(describeTree(tree, { times: 'exact' }));
+      const attribute = async (path: string, name: string): Promise<string | undefined> =>
+        (await host.files.getXattr(join(tree, path), name))?.toString('hex');
+      return {
+        files: entries.map(
+          ([path, what]) => `${path}: ${what.startsWith('40000 ') || timeless.test(path) ? what.replace(/ @\d+/, '') : what}`,
+        ),
+        hasHoles: statSync(join(tree, 'sparse')).blocks < 100,
+        note: await attribute('noted', 'user.note'),
+        capability: await attribute('noted', 'security.capability'),
+      };
+    });
+  const contents = async (): Promise<unknown[]> => {
+    const found: unknown[] = [];
+    for (const name of names) found.push(await contentOf(name));
+    return found;
+  };
   const names = Array.from({ length: CONTAINERS }, (_, index) => `stays-${index}`);
 
   beforeAll(async () => {
@@ -62,9 +92,9 @@ describe.skipIf(why)('storage that moves between drivers', () => {
     chmodSync(join(tree, 'bin/busybox'), 0o755);
     for (const name of ['sh', 'sleep', 'true', 'ln', 'rm', 'mv', 'mkdir', 'chown', 'touch', 'cat', 'dd'])
       symlinkSync('busybox', join(tree, 'bin', name));
-    const archive = join(engine.folder, 'image.tar');
-    execFileSync('tar', ['-C', tree, '-cf', archive, '.']);
-    ok('docker', 'import', archive, 'image-0');
+    const image = join(engine.folder, 'image.tar');
+    execFileSync('tar', ['-C', tree, '-cf', image, '.']);
+    ok('docker', 'import', image, 'image-0');
     for (let index = 1; index < IMAGES; index++) {
       const below = `image-${Math.floor(index / 2)}`;
       const script = `echo ${index} > /file-${index}; mkdir -p /d/${index}; ln /file-${index} /d/${index}/hard; rm -f /bin/dd; touch -d @1000000${index} /file-${index}`;
@@ -73,8 +103,18 @@ describe.skipIf(why)('storage that moves between drivers', () => {
       ok('docker', 'rm', 'maker');
     }
     for (const [index, name] of names.entries()) {
-      const script = `echo own > /own; mv /own /d/own; rm -rf /d/1; mkdir -p /d/1; echo again > /d/1/again; chown 12:34 /bin/sh; ln -s /own /link; exit ${index}`;
-      engine.docker(['run', '--name', name, '--network', 'none', `image-${IMAGES - 1 - index}`, 'sh', '-c', script]);
+      const below = IMAGES - 1 - index;
+      // Also a second name for a file of the image, which is one file from then on.
+      const script = `
+        echo own > /own; mv /own /d/own; rm -rf /d/1; mkdir -p /d/1; echo again > /d/1/again; chown 12:34 /bin/sh; ln -s /own /link
+        ln /file-${below} /d/twin; busybox dd if=/dev/zero of=/sparse bs=1 count=1 seek=50000000; busybox mknod /null c 1 3; busybox mkfifo /fifo
+        exit ${index}`;
+      engine.docker(['run', '--name', name, '--network', 'none', `image-${below}`, 'sh', '-c', script]);
+      const pax = { 'SCHILY.xattr.user.note': name, 'SCHILY.xattr.security.capability': '\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0' };
+      const noted = archive([{ path: 'noted', content: name, mode: 0o755, pax: { ...pax, mtime: '1500000000.123456789' } }]);
+      // No byte of it is more than 7 bits.
+      const { code, stderr } = engine.docker(['cp', '-', `${name}:/`], { input: noted.toString('latin1') });
+      expect(code, stderr).toBe(0);
     }
   });
 
@@ -87,16 +127,19 @@ describe.skipIf(why)('storage that moves between drivers', () => {
     expect([mounts, processes]).toEqual([[], []]);
   });
 
-  it('moves ten images and five stopped containers there and back with equal contents', () => {
-    const before = contents();
-    expect(new Set(before).size).toBe(CONTAINERS);
+  it('moves ten images and five stopped containers there and back with equal contents', async () => {
+    const before = await contents();
+    expect(new Set(before.map((one) => JSON.stringify(one))).size).toBe(CONTAINERS);
+    const text = JSON.stringify(before[0]);
+    for (const mark of ['d/twin', '= d/twin', '"hasHoles":true', '@1500000000123456789', '01000002', 'dev ', '10000 '])
+      expect(text).toContain(mark);
     for (const [leg, to] of ROUTE.slice(1).entries()) {
       const from = ROUTE[leg] as string;
       const told = ok('gantry', 'storage', 'migrate', '--from', from, '--to', to);
       expect(told.split('\n').at(-1)).toBe(`Moved ${IMAGES + CONTAINERS}, skipped 0, failed 0.`);
       expect(inspect(from)).toMatchObject({ UnpackedLayers: [], ContainerFiles: [], OrphanSnapshots: [] });
       expect(inspect(to).ContainerFiles).toHaveLength(CONTAINERS);
-      expect(contents()).toEqual(before);
+      expect(await contents()).toEqual(before);
       for (const name of names) expect(ok('docker', 'inspect', '-f', '{{.GraphDriver.Name}}', name)).toBe(to);
       expect(ok('gantry', 'system', 'check')).toBe('Everything is as it should be.');
     }
@@ -159,7 +202,7 @@ describe.skipIf(why)('storage that moves between drivers', () => {
   });
 
   it('is gone on with after the daemon was killed anywhere', async () => {
-    const before = contents();
+    const before = await contents();
     const migrate = (from: string, to: string) => engine.gantry(['storage', 'migrate', '--from', from, '--to', to], { timeout: 120_000 });
     let [from, to] = ['overlay2', 'vfs'];
     for (const point of ['image.migrate.1', 'layer.move.1', 'layer.move.2', 'layer.move.3', 'layer.move.4', 'layer.move.5']) {
@@ -170,13 +213,41 @@ describe.skipIf(why)('storage that moves between drivers', () => {
       expect(await engine.ping()).toBe(false);
       await engine.up();
       expect(ok('gantry', 'storage', 'check'), point).toBe('Everything is as it should be.');
-      expect(contents(), point).toEqual(before);
+      expect(await contents(), point).toEqual(before);
       expect(migrate(from, to), point).toMatchObject({ code: 0 });
       expect(inspect(from), point).toMatchObject({ UnpackedLayers: [], ContainerFiles: [], OrphanSnapshots: [] });
-      expect(contents(), point).toEqual(before);
+      expect(await contents(), point).toEqual(before);
       [from, to] = [to, from];
     }
   }, 300_000);
+
+  it('is gone on with after the daemon was killed at any moment', async () => {
+    const before = await contents();
+    let [from, to] = ['overlay2', 'vfs'];
+    // How long one takes here and now; a moment past its end is one as well.
+    let span = 1000;
+    for (let round = 0; round < KILLS; round++) {
+      const client = spawn(join(import.meta.dirname, '../../cli/bin/gantry'), ['storage', 'migrate', '--from', from, '--to', to], {
+        stdio: 'ignore',
+        env: { ...process.env, GANTRY_HOST: `unix://${engine.socket}` },
+      });
+      const ended = new Promise<void>((done) => client.once('exit', () => done()));
+      const moment = Math.random() * span;
+      await delay(moment);
+      await engine.down('SIGKILL');
+      await ended;
+      await engine.up();
+      const told = `round ${round}, killed after ${Math.round(moment)} of ${Math.round(span)} ms`;
+      expect(ok('gantry', 'storage', 'check'), told).toBe('Everything is as it should be.');
+      expect(await contents(), told).toEqual(before);
+      const began = performance.now();
+      ok('gantry', 'storage', 'migrate', '--from', from, '--to', to);
+      span = Math.max(span, performance.now() - began);
+      expect(inspect(from), told).toMatchObject({ UnpackedLayers: [], ContainerFiles: [], OrphanSnapshots: [] });
+      expect(await contents(), told).toEqual(before);
+      [from, to] = [to, from];
+    }
+  }, 600_000);
 
   it('refuses what cannot be done, before anything is moved', () => {
     const refused = (...args: string[]): string => {
