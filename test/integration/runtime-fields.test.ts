@@ -357,6 +357,7 @@ describeOci('fields of a specification', (trial) => {
       expect([oci.control('', 'memory.high'), oci.control('', 'pids.max')]).toEqual(['50331648', '9']);
       const { code, err } = oci.spawn(['update', '-r', '-', 'c'], { input: '{"memory":{"limit":4096,"checkBeforeUpdate":true}}' });
       expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('rejecting memory limit 4096') });
+      oci.clear();
       expect(oci.run('true', withResources({ unified: { '../x': '1' } })).err).toMatch(/is not a file name/);
     });
 
