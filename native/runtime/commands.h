@@ -35,6 +35,8 @@ int spec_command(const Context&, const CommandLine&);
 int features_command(const Context&, const CommandLine&);
 int update_command(const Context&, const CommandLine&);
 int events_command(const Context&, const CommandLine&);
+int checkpoint_command(const Context&, const CommandLine&);
+int restore_command(const Context&, const CommandLine&);
 
 /// Reads exec.fifo to its end, which lets init go on to the program. Throws when there is nothing to start.
 void release_init(const Context& context, const State& state);

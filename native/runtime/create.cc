@@ -23,6 +23,7 @@
 #include "namespaces.h"
 #include "net_devices.h"
 #include "program.h"
+#include "standard_streams.h"
 #include "sysctl.h"
 
 namespace gantry::runtime {
@@ -189,13 +190,11 @@ void prepare_process(Plan& plan, const Context& context, const std::string& cons
   }
 }
 
-Created create_container(const Context& context, const std::string& id, const CreateOptions& options) {
+Cgroups read_bundle(const Context& context, const std::string& id, const std::string& bundle, Plan& plan,
+                    State& state) {
   check_id(id);
-  auto [ours, theirs] = Sync::pair();
-  Plan plan(ProcHandle::host(), std::move(theirs));
-  Created created{{}, {}, {}, std::move(ours)};
-  State& state = created.state;
-  plan.bundle = real_path(options.bundle.empty() ? "." : options.bundle, "bundle");
+  plan.id = id;
+  plan.bundle = real_path(bundle.empty() ? "." : bundle, "bundle");
   try {
     state.config = read_file(plan.bundle + "/config.json");
   } catch (const SysError& e) {
@@ -205,20 +204,10 @@ Created create_container(const Context& context, const std::string& id, const Cr
   plan.spec = parse_spec(state.config);
   if (!plan.spec.process) throw InvalidInput("config.json.process: missing");
   plan.process = *plan.spec.process;
-  check_sysctls(plan.spec);
   plan.rootless = context.rootless;
-  if (::geteuid() != 0 && !plan.spec.find_namespace(CLONE_NEWUSER)) {
-    throw InvalidInput("rootless container requires user namespaces");
-  }
-  plan.id = id;
-  plan.no_pivot = options.no_pivot;
-  plan.no_new_keyring = state.no_new_keyring = options.no_new_keyring;
-  plan.preserve_fds = options.preserve_fds;
   plan.rootfs = real_path(plan.spec.root_path[0] == '/' ? plan.spec.root_path : plan.bundle + "/" + plan.spec.root_path,
                           "rootfs");
   if (plan.rootfs == "/") throw InvalidInput("the rootfs must not be /");
-  prepare_process(plan, context, options.console_socket, options.make_console);
-  pass_listen_fds(plan);
 
   state.id = id;
   state.oci_version = plan.spec.oci_version;
@@ -227,12 +216,31 @@ Created create_container(const Context& context, const std::string& id, const Cr
   state.created = timestamp();
   state.owner = owner_name();
   state.boot_id = boot_id();
+  state.streams = name_standard_streams();
   if (context.systemd_cgroup) state.systemd_unit = parse_systemd_unit(plan.spec.cgroups_path, id, ::geteuid() != 0);
   Cgroups cgroups = state.systemd_unit
                         ? Cgroups::locate(systemd_base(*state.systemd_unit) + state.systemd_unit->cgroup_path(), id)
                         : Cgroups::locate(plan.spec.cgroups_path, id);
   state.cgroup_v2 = cgroups.v2();
   state.cgroups = cgroups.dirs();
+  return cgroups;
+}
+
+Created create_container(const Context& context, const std::string& id, const CreateOptions& options) {
+  auto [ours, theirs] = Sync::pair();
+  Plan plan(ProcHandle::host(), std::move(theirs));
+  Created created{{}, {}, {}, std::move(ours)};
+  State& state = created.state;
+  Cgroups cgroups = read_bundle(context, id, options.bundle, plan, state);
+  check_sysctls(plan.spec);
+  if (::geteuid() != 0 && !plan.spec.find_namespace(CLONE_NEWUSER)) {
+    throw InvalidInput("rootless container requires user namespaces");
+  }
+  plan.no_pivot = options.no_pivot;
+  plan.no_new_keyring = state.no_new_keyring = options.no_new_keyring;
+  plan.preserve_fds = options.preserve_fds;
+  prepare_process(plan, context, options.console_socket, options.make_console);
+  pass_listen_fds(plan);
 
   Rollback rollback(context.root);
   UniqueFd lock = context.root.reserve(id);
@@ -305,6 +313,18 @@ Created create_container(const Context& context, const std::string& id, const Cr
   rollback.succeeded();
   created.spec = std::move(plan.spec);
   return created;
+}
+
+void destroy_ended(const Context& context, const State& state) {
+  UniqueFd lock;
+  State now;
+  try {
+    lock = context.root.lock(state.id, std::chrono::seconds(10));
+    now = context.root.load(state.id);
+  } catch (const NoSuchContainer&) {
+    return;
+  }
+  if (now.pid == state.pid && now.start_time == state.start_time) destroy_container(context, state);
 }
 
 void destroy_container(const Context& context, const State& state) {

@@ -17,6 +17,8 @@ struct Context {
   bool rootless = false;
   /// cgroupsPath is "slice:prefix:name", and systemd makes the cgroup.
   bool systemd_cgroup = false;
+  /// The program for checkpoints: a path, or a name to be looked for in PATH.
+  std::string criu = "criu";
 };
 
 struct CreateOptions {
@@ -42,12 +44,20 @@ struct Created {
   Sync sync;
 };
 
+/// Reads a bundle's configuration into the plan of container `id` and the record of it, and says where its cgroups are
+/// to be. Makes nothing.
+Cgroups read_bundle(const Context& context, const std::string& id, const std::string& bundle, Plan& plan, State& state);
+
 /// Makes a container up to the point before its program. On failure nothing is left.
 Created create_container(const Context& context, const std::string& id, const CreateOptions& options);
 
 /// Takes away what is left of one whose processes are gone: cgroups, state, and runs poststop hooks, whose failure is
 /// only logged.
 void destroy_container(const Context& context, const State& state);
+
+/// The same for one whose first process was ours and has ended, unless somebody has deleted it since, or even put
+/// another in its place: what was dumped may be restored before we see that it has ended.
+void destroy_ended(const Context& context, const State& state);
 
 /// Sends a pidfd to a unix stream socket, the word "pidfd" being the data.
 void send_pidfd(const std::string& path, int pidfd);

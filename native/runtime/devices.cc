@@ -62,18 +62,18 @@ DeviceSpec character(const char* path, unsigned major, unsigned minor) {
 
 }  // namespace
 
-void Rootfs::make_devices(const Plan& plan) {
-  for (const auto& entry : plan.spec.mounts) {
+std::vector<DeviceSpec> devices_of(const Spec& spec) {
+  for (const auto& entry : spec.mounts) {
     // A /dev that is bound from the host is complete already, and not ours to change.
     if (entry.destination == "/dev" || entry.destination == "/dev/") {
-      if (entry.type == "bind" || parse_mount_options(entry.options).bind) return;
+      if (entry.type == "bind" || parse_mount_options(entry.options).bind) return {};
     }
   }
   std::vector<DeviceSpec> all = {
       character("/dev/null", 1, 3),   character("/dev/zero", 1, 5),    character("/dev/full", 1, 7),
       character("/dev/random", 1, 8), character("/dev/urandom", 1, 9), character("/dev/tty", 5, 0),
   };
-  for (const auto& device : plan.spec.devices) {
+  for (const auto& device : spec.devices) {
     bool replaced = false;
     for (auto& known : all) {
       if (known.path == device.path) {
@@ -83,11 +83,20 @@ void Rootfs::make_devices(const Plan& plan) {
     }
     if (!replaced) all.push_back(device);
   }
-  bool user_namespace = plan.spec.find_namespace(CLONE_NEWUSER) != nullptr;
+  // Made from the container's own devpts.
+  std::erase_if(all, [](const DeviceSpec& device) { return device.path == "/dev/ptmx"; });
+  return all;
+}
+
+bool is_bound_device(const Spec& spec, const DeviceSpec& device) {
+  return spec.find_namespace(CLONE_NEWUSER) != nullptr && !S_ISFIFO(device.mode);
+}
+
+void Rootfs::make_devices(const Plan& plan) {
+  std::vector<DeviceSpec> all = devices_of(plan.spec);
+  if (all.empty()) return;
   for (const auto& device : all) {
-    // Made below, from the container's own devpts.
-    if (device.path == "/dev/ptmx") continue;
-    if (user_namespace && !S_ISFIFO(device.mode)) {
+    if (is_bound_device(plan.spec, device)) {
       bind_device(fd(), device);
     } else {
       make_device(fd(), device);

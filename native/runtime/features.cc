@@ -113,6 +113,9 @@ int features_command(const Context&, const CommandLine&) {
   std::string version =
       std::to_string(SCMP_VER_MAJOR) + "." + std::to_string(SCMP_VER_MINOR) + "." + std::to_string(SCMP_VER_MICRO);
   w.String(version.c_str());
+  // Who manages checkpoints asks runtimes by the name that runc gave it.
+  w.Key("org.opencontainers.runc.checkpoint.enabled");
+  w.String("true");
   w.EndObject();
   list(w, "potentiallyUnsafeConfigAnnotations", {"org.systemd.property."});
   w.EndObject();

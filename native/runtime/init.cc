@@ -1,15 +1,10 @@
 #include "init.h"
 
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cstring>
 
 #include "console.h"
 #include "credentials.h"
@@ -18,6 +13,7 @@
 #include "init_stages.h"
 #include "mount_fd.h"
 #include "namespaces.h"
+#include "net_devices.h"
 #include "program.h"
 #include "rootfs.h"
 #include "state.h"
@@ -25,14 +21,6 @@
 
 namespace gantry::runtime {
 namespace {
-
-void bring_up_loopback() {
-  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  struct ifreq request = {};
-  std::strcpy(request.ifr_name, "lo");
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (!socket || ::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) throw_errno("bring up the loopback interface");
-}
 
 void set_host_name(const Spec& spec) {
   if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) != 0) {

@@ -226,7 +226,7 @@ int run_command(const Context& context, const CommandLine& line) {
     return 0;
   }
   int code = foreground->wait(created.init);
-  if (!line.has("keep")) destroy_container(context, created.state);
+  if (!line.has("keep")) destroy_ended(context, created.state);
   return code;
 }
 

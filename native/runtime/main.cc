@@ -26,6 +26,7 @@ const std::vector<Flag> kGlobalFlags = {
     {"systemd-cgroup", 0, false},
     {"rootless", 0, true},
     {"seccomp-cache", 0, true},
+    {"criu", 0, true},
     {"version", 'v', false},
     {"help", 'h', false},
 };
@@ -33,6 +34,12 @@ const std::vector<Flag> kGlobalFlags = {
 const std::vector<Flag> kCreateFlags = {
     {"bundle", 'b', true},  {"console-socket", 0, true},  {"pid-file", 0, true},     {"pidfd-socket", 0, true},
     {"no-pivot", 0, false}, {"no-new-keyring", 0, false}, {"preserve-fds", 0, true},
+};
+
+const std::vector<Flag> kCheckpointFlags = {
+    {"image-path", 0, true},  {"work-path", 0, true},   {"tcp-established", 0, false},    {"ext-unix-sk", 0, false},
+    {"shell-job", 0, false},  {"file-locks", 0, false}, {"manage-cgroups-mode", 0, true}, {"empty-ns", 0, true},
+    {"auto-dedup", 0, false}, {"lazy-pages", 0, false}, {"link-remap", 0, false},
 };
 
 std::vector<Flag> with(std::vector<Flag> flags, std::vector<Flag> more) {
@@ -112,6 +119,22 @@ const std::vector<Command>& commands() {
        1,
        update_command,
        false},
+      {"checkpoint", "[flags] ID",
+       with(kCheckpointFlags, {{"parent-path", 0, true},
+                               {"leave-running", 0, false},
+                               {"page-server", 0, true},
+                               {"pre-dump", 0, false},
+                               {"tcp-skip-in-flight", 0, false}}),
+       1, checkpoint_command, false},
+      {"restore", "[flags] ID",
+       with(kCheckpointFlags, {{"bundle", 'b', true},
+                               {"detach", 'd', false},
+                               {"pid-file", 0, true},
+                               {"console-socket", 0, true},
+                               {"no-subreaper", 0, false},
+                               {"lsm-profile", 0, true},
+                               {"lsm-mount-context", 0, true}}),
+       1, restore_command, true},
       {"ps", "[--format table|json] ID [PS-OPTIONS]", {{"format", 'f', true}}, 1, ps_command, false},
   };
   return all;
@@ -191,6 +214,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
     context.rootless = rootless == "true" || (rootless != "false" && (::geteuid() != 0 || in_user_namespace()));
     context.seccomp.cache = global.value("seccomp-cache");
     if (context.seccomp.cache.empty()) context.seccomp.cache = root + "/.seccomp";
+    if (global.has("criu")) context.criu = global.value("criu");
     context.seccomp.program = sibling_program("gantry-seccomp");
     try {
       return command.run(context, line);
@@ -204,7 +228,6 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
       return command.run == exec_command ? 255 : 1;
     }
   }
-  if (rest[0] == "checkpoint" || rest[0] == "restore") throw InvalidInput(rest[0] + " is not implemented");
   throw UsageError("no command " + rest[0]);
 }
 

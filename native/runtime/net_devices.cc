@@ -5,14 +5,13 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
 
-#include "errno_text.h"
+#include "apart.h"
 #include "gantry/error.h"
 
 namespace gantry::runtime {
@@ -149,37 +148,23 @@ void check_names(const std::vector<Device>& devices) {
   }
 }
 
-/// Runs one of these in another network namespace: in a process of its own, so that we never are in that one.
+/// Runs one of these in another network namespace.
 void run_in(int network_namespace, void (*body)(const std::vector<Device>&), const std::vector<Device>& devices) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
-  UniqueFd out(ends[0]), in(ends[1]);
-  pid_t pid = ::fork();
-  if (pid < 0) throw_errno("fork");
-  if (pid == 0) {
-    std::string failure;
-    try {
-      if (::setns(network_namespace, CLONE_NEWNET) != 0) throw_errno("join the container's network namespace");
-      body(devices);
-    } catch (const std::exception& e) {
-      failure = describe(e);
-    }
-    ::_exit(::write(in.get(), failure.data(), failure.size()) == static_cast<ssize_t>(failure.size()) && failure.empty()
-                ? 0
-                : 1);
-  }
-  in.reset();
-  char text[1024];
-  ssize_t n = ::read(out.get(), text, sizeof text);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) throw_errno("wait for process", std::to_string(pid));
-  }
-  if (n > 0) throw InvalidInput(std::string(text, static_cast<std::size_t>(n)));
-  if (status != 0) throw InvalidInput("network devices could not be set up in the container");
+  run_apart([&] {
+    if (::setns(network_namespace, CLONE_NEWNET) != 0) throw_errno("join the container's network namespace");
+    body(devices);
+  });
 }
 
 }  // namespace
+
+void bring_up_loopback() {
+  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  struct ifreq request = {};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (!socket || ::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) throw_errno("bring up the loopback interface");
+}
 
 void move_net_devices(const Plan& plan, pid_t init) {
   if (plan.spec.net_devices.empty()) return;

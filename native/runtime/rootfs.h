@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "plan.h"
 
 namespace gantry::runtime {
@@ -23,6 +25,11 @@ class Rootfs {
   explicit Rootfs(UniqueFd root) : root_(std::move(root)) {}
   UniqueFd root_;
 };
+
+/// The devices that a container has: those that each has, and those of its configuration. None where its /dev is bound.
+std::vector<DeviceSpec> devices_of(const Spec& spec);
+/// Whether it is the host's node, bound: within a user namespace none can be made.
+bool is_bound_device(const Spec& spec, const DeviceSpec& device);
 
 /// Mounts the entry at `index` of the specification.
 void mount_entry(int root, const Plan& plan, std::size_t index);

@@ -70,6 +70,10 @@ std::string serialize(const State& s) {
   }
   w.Key("noNewKeyring");
   w.Bool(s.no_new_keyring);
+  w.Key("streams");
+  w.StartArray();
+  for (const auto& stream : s.streams) w.String(stream);
+  w.EndArray();
   member(w, "config", s.config);
   w.EndObject();
   return std::string(buffer.GetString(), buffer.GetSize());
@@ -204,6 +208,7 @@ State StateRoot::load(const std::string& id) const {
   if (auto unit = json["systemdUnit"]; unit.present()) {
     s.systemd_unit = SystemdUnit{unit["name"].string(), unit["slice"].string(), unit["user"].boolean()};
   }
+  s.streams = json["streams"].strings();
   s.config = json["config"].string();
   return s;
 }

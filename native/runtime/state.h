@@ -38,6 +38,8 @@ struct State {
   std::optional<SystemdUnit> systemd_unit;
   /// It has the session keyring of whoever created it.
   bool no_new_keyring = false;
+  /// What the first process got as standard streams: see name_standard_streams().
+  std::vector<std::string> streams;
   /// config.json as it was at create.
   std::string config;
 

@@ -7,6 +7,6 @@ cd "$(dirname "$0")/../.."
 if [ $# -eq 0 ]; then
   set -- test/e2e/smoke.test.ts test/integration/runtime.test.ts test/security drivers/runtime
 fi
-VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3" exec test/vm/run-in-vm \
+VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3 criu" exec test/vm/run-in-vm \
   -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -e TMPDIR=/var/tmp -- \
   sh -c 'export GANTRY_VITEST_FLAGS="--configLoader runner --cache=false --fsModuleCache=false"; cp -a /usr/sbin/docker-registry /usr/bin 2>/dev/null; export PATH="'"$PWD"'/node_modules/.bin:$PATH"; exec node node_modules/vitest/vitest.mjs run --config test/vitest.config.ts $GANTRY_VITEST_FLAGS "$@"' sh "$@"
