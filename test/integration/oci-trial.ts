@@ -42,7 +42,7 @@ export const withUserNamespace: Change = (spec) => {
 const slow = Number(process.env['GANTRY_SLOW'] ?? 1);
 
 export function until(condition: () => boolean, what = 'it'): void {
-  const end = Date.now() + 10_000 * slow;
+  const end = Date.now() + 60_000 * slow;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`${what} did not happen in time`);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
@@ -71,7 +71,7 @@ export class OciTrial {
 
   spawn(args: readonly string[], options: SpawnSyncOptions): Result {
     const done = spawnSync(this.program, ['--root', this.state, ...args], {
-      timeout: 20_000 * slow,
+      timeout: 60_000 * slow,
       ...options,
       encoding: 'utf8',
     });

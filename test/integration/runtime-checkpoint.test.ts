@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   cgroupV2,
   describeOci,
@@ -16,6 +16,9 @@ import {
   type OciTrial,
   type Result,
 } from './oci-trial.js';
+
+// Each of criu's runs asks the kernel for all that it can do, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 180_000 * Number(process.env['GANTRY_SLOW'] ?? 1) });
 
 /** Another criu than that of PATH: the one of a distribution is often older than the kernel that it has to know. */
 const criu = process.env['GANTRY_CRIU'] ?? 'criu';
