@@ -1,4 +1,4 @@
-import { EngineError, isKind, messageOf, notFound } from '../contracts/errors.js';
+import { EngineError, invalid, isKind, messageOf, notFound } from '../contracts/errors.js';
 import { chainIds, hexOf, type Digest, type DiffId } from '../contracts/ids.js';
 import type { Content } from '../content/content.js';
 import { ingestBytes } from '../content/ingest.js';
@@ -153,6 +153,8 @@ export class Puller {
         });
       if (result.bytes.length !== entry.size)
         throw new EngineError('system', `manifest ${entry.digest} has ${result.bytes.length} bytes where its index says ${entry.size}`);
+      if (result.mediaType !== '' && result.mediaType !== entry.mediaType)
+        throw invalid(`manifest ${entry.digest} was given as ${result.mediaType} where its index says ${entry.mediaType.slice(0, 200)}`);
       fetched = result;
       claimed = entry.mediaType;
     }

@@ -128,7 +128,12 @@ export class RegistryClient {
     const response = await this.ask({ method: 'POST', url, scopes, signal });
     await this.expect(response, [201, 202]);
     response.resume();
-    if (mount && response.statusCode === 201) return { mounted: true };
+    if (mount && response.statusCode === 201) {
+      const taken = response.headers['docker-content-digest'];
+      if (taken !== undefined && taken !== mount.digest)
+        throw new EngineError('system', `the registry took blob ${String(taken).slice(0, 100)} where ${mount.digest} was asked for`);
+      return { mounted: true };
+    }
     return { mounted: false, location: this.location(response, url) };
   }
 
