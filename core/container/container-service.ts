@@ -375,6 +375,10 @@ export class ContainerService implements Containers {
       try {
         await this.startNow(container, true);
       } catch (error) {
+        if (this.room.store.byFullId(id)?.state.waitingFor !== undefined) {
+          this.supervision.waitForPlugin(id);
+          return;
+        }
         if (error instanceof EngineError) this.room.log.warn('a restart failed', { container: id, error: error.message });
         throw error;
       }

@@ -225,6 +225,8 @@ export interface ContainerState {
   readonly startedAt: string;
   readonly finishedAt: string;
   readonly health: HealthState | undefined;
+  /** The plugin that a container is `restarting` for: it is away, and `error` says what became of the last try. */
+  readonly waitingFor?: string | undefined;
 }
 
 /** A mount that a container has, resolved. */

@@ -1,6 +1,7 @@
 import { EngineError, conflict, messageOf, unavailable } from '../contracts/errors.js';
 import type { CreateTask, RuntimeDriver, Task } from '../contracts/runtime.js';
 import { failpoint } from '../state/failpoint.js';
+import type { Intent } from '../state/journal.js';
 import { UndoStack } from '../state/undo.js';
 import type { Container } from './container.js';
 import { resolveBlockDevices, resolveDevices } from './devices.js';
@@ -16,6 +17,7 @@ import { limitedDevices } from './spec-resources.js';
 import { type StartFailure, readRuntimeError } from './start-errors.js';
 import { now } from './times.js';
 import { resolveUserIn } from './user.js';
+import { missingPlugin } from './waiting.js';
 
 /** Throws when a container in this state cannot be started. */
 export function checkStartable({ id, state }: Container): void {
@@ -35,7 +37,7 @@ export function checkStartable({ id, state }: Container): void {
 
 /**
  * Starts a container whose state allows it; the caller holds its lock. On failure everything is taken back, the record tells why,
- * and the error is thrown. `automatic` counts as a restart.
+ * and the error is thrown. `automatic` counts as a restart; one that fails for want of a plugin leaves the container `restarting`.
  */
 export async function startContainer(room: ContainerRoom, container: Container, automatic: boolean): Promise<LiveContainer> {
   const { id } = container;
@@ -73,6 +75,7 @@ export async function startContainer(room: ContainerRoom, container: Container, 
           pid: task.pid,
           exitCode: 0,
           error: '',
+          waitingFor: undefined,
           oomKilled: false,
           startedAt: now(),
           health: hasHealthcheck(old) ? { status: 'starting', failingStreak: 0, log: [] } : undefined,
@@ -87,6 +90,11 @@ export async function startContainer(room: ContainerRoom, container: Container, 
     const failure = thrown instanceof FailedStart ? thrown.failure : asFailure(thrown);
     await undo.run();
     for (const attach of room.live.takePending(id)) attach.cancel();
+    const plugin = automatic ? missingPlugin(room, container, failure.error) : undefined;
+    if (plugin !== undefined) {
+      noteWaiting(room, container, plugin, failure.error, intent);
+      throw failure.error;
+    }
     room.db.transaction(() => {
       room.journal.end(intent);
       room.store.update(id, (old) => ({
@@ -97,12 +105,24 @@ export async function startContainer(room: ContainerRoom, container: Container, 
           pid: 0,
           exitCode: failure.exitCode,
           error: failure.error.message,
+          waitingFor: undefined,
         },
       }));
     });
     room.live.exited(id, { exitCode: failure.exitCode, error: undefined });
     throw failure.error;
   }
+}
+
+/** It is tried again until the plugin is back, so only what is new is written and told. */
+function noteWaiting(room: ContainerRoom, { id, state }: Container, plugin: string, { message }: EngineError, intent: Intent): void {
+  const error = `waiting for plugin ${plugin}: ${message}`;
+  const waits = room.commit(false, () => {
+    room.journal.end(intent);
+    if (state.error === error) return undefined;
+    return room.store.update(id, (old) => ({ state: { ...old.state, status: 'restarting', pid: 0, error, waitingFor: plugin } }));
+  });
+  if (waits && state.waitingFor !== plugin) room.publish(waits, 'waiting', { plugin, error });
 }
 
 class FailedStart extends Error {

@@ -12,6 +12,8 @@ import { nowNanoseconds, parseTime, rfc3339FromMs } from './times.js';
 
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 60_000;
+/** Between two tries of a container whose plugin is away. */
+const WAIT_FOR_PLUGIN_MS = 1_000;
 /** A run of this length makes the next delay short again. */
 const GOOD_RUN_MS = 10_000;
 
@@ -61,7 +63,7 @@ export class Supervision {
     this.restarts.delete(id);
     this.delays.delete(id);
     if (!timer) return false;
-    this.room.store.updateState(id, { status: 'exited' });
+    this.room.store.updateState(id, { status: 'exited', waitingFor: undefined });
     const code = this.room.store.byFullId(id)?.state.exitCode ?? 0;
     this.room.live.exited(id, { exitCode: code, error: undefined });
     return true;
@@ -152,6 +154,11 @@ export class Supervision {
       });
     }, delay);
     this.restarts.set(id, timer);
+  }
+
+  /** Tries again soon: nobody tells when a plugin comes back, and to ask one that is away costs little. */
+  waitForPlugin(id: string): void {
+    if (!this.closed) this.scheduleRestart(id, WAIT_FOR_PLUGIN_MS);
   }
 
   /** The restart's timer has fired; true when nobody cancelled it. */

@@ -224,9 +224,12 @@ export class VolumeService implements Volumes {
       this.mounted.set(name, users);
       // A container that outlived the last daemon has it still. Most drivers know, and would count it twice; one that may be away is
       // not even asked whether it does.
-      let path = room.store.mountOf(name, containerId) ?? '';
+      const recorded = room.store.mountOf(name, containerId);
+      let path = recorded ?? '';
       const open = path !== '' && room.isRemote(volume.driver) ? undefined : await room.open(volume.driver);
       if (open && (path === '' || open.has('volume-recount'))) {
+        // A use whose end or beginning was never confirmed may still be counted there.
+        if (recorded === '') await open.driver.unmount(name, containerId);
         // Before the call, so that one which was delivered and never answered is ended, too.
         room.store.putMount(name, containerId, '');
         path = checkedPath(await open.driver.mount(name, containerId), open.name, name);
@@ -251,7 +254,14 @@ export class VolumeService implements Volumes {
       if (mounted && --mounted.count > 0) return;
       // Also for a use that this process knows nothing of: it may be a former daemon's.
       if (!mounted && room.store.mountOf(name, containerId) === undefined) return;
-      await (await room.open(volume.driver)).driver.unmount(name, containerId);
+      try {
+        await (await room.open(volume.driver)).driver.unmount(name, containerId);
+      } catch (error) {
+        // Owed to a driver that is away. What was mounted may be gone when it is back: whoever mounts it next asks.
+        room.store.putMount(name, containerId, '');
+        users?.delete(containerId);
+        throw error;
+      }
       room.store.deleteMount(name, containerId);
       users?.delete(containerId);
       if (users?.size === 0) this.mounted.delete(name);

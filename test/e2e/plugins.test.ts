@@ -8,7 +8,7 @@ import { openTrial, type Trial } from './trial.js';
 
 const reason = whyNoEngine();
 
-describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (skipped: ${reason})` : ''}`, () => {
+describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (skipped: ${reason})` : ''}`, { timeout: 180_000 }, () => {
   let trial: Trial;
   const recorders: Recorder[] = [];
 
@@ -66,6 +66,68 @@ describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (s
     run('rm', 'holder');
     run('volume', 'rm', 'lasting');
   });
+
+  it('that are away are waited for in sight of everybody, and bring their containers back with them', async () => {
+    const { engine } = trial;
+    const [volumes, networks, logs] = [
+      await start('awayvol', 'VolumeDriver'),
+      await start('awaynet', 'NetworkDriver', 'IpamDriver'),
+      await start('awaylog', 'LogDriver'),
+    ];
+    run('network', 'create', '-d', 'awaynet', '--ipam-driver', 'awaynet', '--subnet', '10.206.8.0/24', 'away');
+    const waits = (name: string, ...flags: string[]): void => {
+      run('run', '-d', '--name', name, '--restart', 'always', ...flags, trial.image, 'sleep', '1000');
+    };
+    waits('by-volume', '--network', 'none', '-v', 'awaydata:/data', '--volume-driver', 'awayvol');
+    waits('by-network', '--network', 'away');
+    waits('by-log', '--network', 'none', '--log-driver', 'awaylog');
+    const all = ['by-volume', 'by-network', 'by-log'];
+    const state = async (name: string): Promise<{ Status: string; Error: string; Pid: number }> =>
+      (await engine.api<{ State: { Status: string; Error: string; Pid: number } }>('GET', `/containers/${name}/json`)).body.State;
+    const pids = await Promise.all(all.map(async (name) => (await state(name)).Pid));
+
+    const since = String(Math.floor(Date.now() / 1000));
+    await engine.down('SIGKILL');
+    for (const recorder of [volumes, networks, logs]) await recorder.kill();
+    // One left its socket where it was, the others took theirs along.
+    for (const recorder of [networks, logs]) rmSync(recorder.socket);
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await engine.up();
+    for (const [name, plugin] of [
+      ['by-volume', 'awayvol'],
+      ['by-network', 'awaynet'],
+      ['by-log', 'awaylog'],
+    ] as const) {
+      await eventually(async () => (await state(name)).Error.startsWith(`waiting for plugin ${plugin}: `), `${name} waits for ${plugin}`);
+      expect((await state(name)).Status).toBe('restarting');
+      expect(run('ps', '--filter', `name=${name}`, '--format', '{{.Status}}')).toMatch(
+        new RegExp(`^Restarting \\(\\d+\\) .* ago \\(waiting for plugin ${plugin}\\)$`),
+      );
+    }
+    const events = run(
+      'events',
+      '--since',
+      since,
+      '--until',
+      `${Date.now() / 1000 + 1}`,
+      '--filter',
+      'event=waiting',
+      '--format',
+      '{{.Actor.Attributes.plugin}}',
+    );
+    expect(events.split('\n').toSorted()).toEqual(['awaylog', 'awaynet', 'awayvol']);
+
+    // Whoever does not want to wait can end it.
+    run('stop', 'by-log');
+    expect((await state('by-log')).Status).toBe('exited');
+    for (const recorder of [volumes, networks, logs]) await recorder.up();
+    for (const name of ['by-volume', 'by-network'])
+      await eventually(async () => (await state(name)).Status === 'running' && (await state(name)).Error === '', `${name} runs again`);
+    run('start', 'by-log');
+    run('rm', '-f', ...all);
+    run('volume', 'rm', 'awaydata');
+    run('network', 'rm', 'away');
+  }, 240_000);
 
   it('give networks and addresses', async () => {
     const recorder = await start('pynet', 'NetworkDriver', 'IpamDriver');

@@ -18,7 +18,7 @@ export function statusText(container: Container, now: number = Date.now()): stri
     case 'paused':
       return `Up ${since(state.startedAt)} (Paused)`;
     case 'restarting':
-      return `Restarting (${state.exitCode}) ${since(state.finishedAt || state.startedAt)} ago`;
+      return `Restarting (${state.exitCode}) ${since(state.finishedAt || state.startedAt)} ago${state.waitingFor === undefined ? '' : ` (waiting for plugin ${state.waitingFor})`}`;
     case 'removing':
       return 'Removal In Progress';
     case 'dead':
