@@ -169,6 +169,22 @@ void DBusBody::property(const std::string& name, const std::vector<std::string>&
   std::memcpy(bytes_.data() + length_at, &length, sizeof length);
 }
 
+void DBusBody::property(const std::string& name, const std::vector<std::pair<std::string, std::string>>& value) {
+  begin_property(name, "a(ss)");
+  put32(0);
+  std::size_t length_at = bytes_.size() - 4;
+  // Also before the first, and not counted.
+  align(8);
+  std::size_t begin = bytes_.size();
+  for (const auto& [first, second] : value) {
+    align(8);
+    put_text(first);
+    put_text(second);
+  }
+  auto length = static_cast<std::uint32_t>(bytes_.size() - begin);
+  std::memcpy(bytes_.data() + length_at, &length, sizeof length);
+}
+
 std::vector<std::string> DBusMessage::strings() const {
   std::vector<std::string> all;
   Reader reader(body);

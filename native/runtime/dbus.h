@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gantry/fd.h"
@@ -29,6 +30,7 @@ class DBusBody {
   void property_signed32(const std::string& name, std::int32_t value);
   void property(const std::string& name, const std::vector<std::uint32_t>& value);
   void property(const std::string& name, const std::vector<std::string>& value);
+  void property(const std::string& name, const std::vector<std::pair<std::string, std::string>>& value);
 
   const std::string& signature() const { return signature_; }
   const std::string& bytes() const { return bytes_; }

@@ -8,6 +8,8 @@
 #include "cgroup.h"
 #include "dbus.h"
 #include "gantry/error.h"
+#include "spec.h"
+#include "systemd_devices.h"
 
 namespace gantry::runtime {
 namespace {
@@ -71,6 +73,16 @@ void limit_properties(DBusBody& body, const Resources& r, bool v2) {
     body.property("CPUQuotaPeriodUSec", period);
   }
   if (r.pids_limit && *r.pids_limit != 0) body.property("TasksMax", limit(*r.pids_limit));
+}
+
+/// On v2 our own program for devices stands beside systemd's, and stays.
+void device_properties(DBusBody& body, const Resources& r, bool v2) {
+  if (v2 || r.devices.empty()) return;
+  SystemdDevices devices = systemd_devices(r.devices, read_file("/proc/devices"));
+  body.property("DevicePolicy", devices.policy);
+  // An empty list takes away what was there before.
+  body.property("DeviceAllow", std::vector<std::pair<std::string, std::string>>{});
+  if (!devices.allow.empty()) body.property("DeviceAllow", devices.allow);
 }
 
 /// A property of an annotation, written as GVariant's text form has strings, booleans and numbers.
@@ -182,6 +194,7 @@ void start_unit(const SystemdUnit& unit, const std::string& id, pid_t pid, const
   // Nothing of the host's start-up or shut-down orders it.
   body.property("DefaultDependencies", false);
   limit_properties(body, resources, v2);
+  if (!unit.user) device_properties(body, resources, v2);
   for (const auto& [name, value] : annotations) {
     if (name.rfind(kPropertyPrefix, 0) == 0) annotated_property(body, name.substr(kPropertyPrefix.size()), value);
   }
@@ -207,6 +220,7 @@ void update_unit(const SystemdUnit& unit, const Resources& resources, bool v2) {
   body.string(unit.name).boolean(true);
   auto properties = body.begin_array("(sv)", 8);
   limit_properties(body, resources, v2);
+  if (!unit.user) device_properties(body, resources, v2);
   body.end_array(properties);
   try {
     bus.call(kManagerPath, kManager, "SetUnitProperties", body);
