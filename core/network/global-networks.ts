@@ -123,7 +123,7 @@ export class GlobalNetworks {
       const records = [...known.values()].map((value) => parse<NetworkRecord>(value));
       await this.room.addresses.audit(records, this.room.leases(), 'cluster');
       const ids = new Set(records.map(({ network }) => network.id));
-      for (const name of new Set(records.map(({ network }) => network.driver))) {
+      for (const name of new Set([...records.map(({ network }) => network.driver), ...(await this.builtIn())])) {
         const open = await this.room.drivers.get('network', name);
         if (open.has('global-allocation')) await (open.driver as NetworkDriver & GlobalAllocation).auditNetworks(ids);
       }
@@ -132,6 +132,18 @@ export class GlobalNetworks {
     }
     // Everything that lives has been announced again; the rest of a former life may go.
     this.cluster.settle();
+  }
+
+  /** Drivers of this build that give out what only one network may have: without any network they may still hold some of it. */
+  private async builtIn(): Promise<string[]> {
+    const { drivers } = this.room;
+    const names: string[] = [];
+    for (const name of drivers.names('network')) {
+      if (drivers.isRemote('network', name)) continue;
+      const { capabilities } = await drivers.manifest('network', name);
+      if (capabilities.includes('global-allocation') && (await drivers.probe('network', name)).ok) names.push(name);
+    }
+    return names;
   }
 
   private records(): NetworkRecord[] {

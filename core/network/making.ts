@@ -29,6 +29,7 @@ export async function make(room: NetworkRoom, network: Network, driver: NetworkD
     }
     failpoint('network.create.made');
     if (network.scope === 'global') await globalOf(room).add(record);
+    failpoint('network.create.shared');
     room.store.saveNetwork(record);
     room.networks.set(whole.id, record);
     room.names.putNetwork(whole);
@@ -45,6 +46,7 @@ export async function unmake(room: NetworkRoom, record: NetworkRecord): Promise<
   const { driver } = await room.drivers.get('network', network.driver);
   // First: what nobody can join any more can be taken apart, and what a crash leaves of it is found by the next audit.
   if (network.scope === 'global') await globalOf(room).remove(record);
+  failpoint('network.remove.shared');
   await driver.deleteNetwork(network.id);
   failpoint('network.remove.deleted');
   await globalPartOf(driver, network)?.freeNetwork(network.id);

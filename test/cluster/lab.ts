@@ -12,6 +12,16 @@ const gantryd = fileURLToPath(new URL('../../cli/bin/gantryd', import.meta.url))
 /** The short name of the image that every host of a lab has. */
 export const IMAGE = 'box';
 
+/** Waits for what comes to hosts by way of the store. */
+export async function eventually(check: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const until = Date.now() + 90_000 * Number(process.env['GANTRY_SLOW'] ?? 1);
+  while (Date.now() < until) {
+    if (await check()) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`did not happen in time: ${what}`);
+}
+
 /** One machine of the lab. */
 export interface LabHost {
   readonly name: string;

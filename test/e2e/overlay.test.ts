@@ -1,19 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNoEtcd } from '../cluster/etcd.js';
-import { IMAGE, Lab, type LabHost } from '../cluster/lab.js';
+import { eventually, IMAGE, Lab, type LabHost } from '../cluster/lab.js';
 import { whyNoEngine } from './engine.js';
 
 const reason = whyNoEngine() ?? whyNoEtcd();
-
-async function eventually(check: () => boolean, what: string, seconds = 90): Promise<void> {
-  const until = Date.now() + seconds * 1000 * Number(process.env['GANTRY_SLOW'] ?? 1);
-  while (Date.now() < until) {
-    if (check()) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`did not happen in time: ${what}`);
-}
 
 /** Networks over three hosts: what containers of each reach, and what becomes of it when a part dies. */
 describe.skipIf(reason)(`overlay networks${reason ? ` (skipped: ${reason})` : ''}`, { timeout: 600_000 }, () => {

@@ -1,11 +1,12 @@
 #!/bin/sh
-# `npm run test:vm`: the tests that another kernel can prove (cgroup v2 alone, AppArmor, device-mapper), in a throw-away VM.
-# Arguments are test files; by default those that touch cgroups. The VM emulates its processor: times are many times this machine's.
+# `npm run test:vm`: the tests that another kernel can prove (cgroup v2 alone, AppArmor, device-mapper, IPsec, ipvlan), in a throw-away VM.
+# Arguments are test files; by default those that touch cgroups, encrypted networks and ipvlan links. The VM emulates its processor: times are many times this machine's.
 # The repository is shared read-only, so nothing may be written below it: build first (npm run build).
 set -eu
 cd "$(dirname "$0")/../.."
 if [ $# -eq 0 ]; then
-  set -- test/e2e/smoke.test.ts test/integration/runtime.test.ts test/security drivers/runtime
+  set -- test/e2e/smoke.test.ts test/integration/runtime.test.ts test/security drivers/runtime \
+    drivers/network/overlay/encryption.test.ts drivers/network/ipvlan
 fi
 VM_PACKAGES="docker.io docker-registry libisal2 libmnl0 libzstd1 libatomic1 libssl3 criu" exec test/vm/run-in-vm \
   -r "$PWD" -m 4096 -t "${VM_SECONDS:-3000}" -e GANTRY_SLOW=20 -e TMPDIR=/var/tmp -- \
