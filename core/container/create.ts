@@ -100,8 +100,10 @@ export async function createContainer(room: ContainerRoom, request: CreateContai
       manuallyStopped: false,
       execIds: [],
     };
+    // Everybody sees it from here on, also while it is not yet on disk.
+    undo.push('remove the record', () => room.commit(false, () => room.store.delete(id)));
     // One that removes itself is gone after a power cut in any case.
-    room.commit(!hostConfig.autoRemove, () => {
+    await room.commitAndWait(!hostConfig.autoRemove, () => {
       room.store.insert(container);
       room.journal.end(intent);
     });

@@ -51,7 +51,7 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
   const { id } = container;
   // One that removes itself is removed again when a power cut makes it come back.
   const durable = !container.hostConfig.autoRemove;
-  room.commit(durable, () => room.store.updateState(id, { status: 'removing' }));
+  await room.commitAndWait(durable, () => room.store.updateState(id, { status: 'removing' }));
   failpoint('container.remove.1');
   try {
     if (!(await releaseContainer(room, container))) throw new Error('not everything that the container used could be released');

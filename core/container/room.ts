@@ -90,6 +90,11 @@ export class ContainerRoom {
     return durable ? this.db.transaction(work) : this.db.volatile(work);
   }
 
+  /** The same, for who waits until it is on disk where it is to be `durable`: others need not wait with him, and those who do share one sync. */
+  async commitAndWait<T>(durable: boolean, work: () => T): Promise<T> {
+    return durable ? this.db.durable(work) : this.db.volatile(work);
+  }
+
   /** An event of a container with the attributes that Docker gives it. */
   publish(container: Container, action: string, attributes: Readonly<Record<string, string>> = {}): void {
     this.events.publish({

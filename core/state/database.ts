@@ -1,6 +1,7 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { EngineError } from '../contracts/errors.js';
 import type { Reserve } from './reserve.js';
+import { SharedSync } from './shared-sync.js';
 
 /** SQLite's result code for a disk without space. */
 const SQLITE_FULL = 13;
@@ -24,14 +25,19 @@ export class Database {
   private depth = 0;
   private reserve: Reserve | undefined;
 
-  private constructor(private readonly db: DatabaseSync) {}
+  private constructor(
+    private readonly db: DatabaseSync,
+    /** What is committed lies there until SQLite, after a sync of its own, brings it into the file itself. None for `:memory:`. */
+    private readonly log: SharedSync | undefined,
+  ) {}
 
   /** Opens or makes the file; `:memory:` for tests. A second daemon on the same file is refused. */
   static open(path: string): Database {
     const db = new DatabaseSync(path, { enableForeignKeyConstraints: true });
     db.exec('PRAGMA busy_timeout = 2000; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     db.exec('CREATE TABLE IF NOT EXISTS room_version (room TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT');
-    return new Database(db);
+    // SQLite has made it by now, and keeps this one file until the database is closed.
+    return new Database(db, path === ':memory:' ? undefined : SharedSync.open(`${path}-wal`));
   }
 
   /** Space for a full disk, given up before a write fails. */
@@ -104,8 +110,19 @@ export class Database {
     }
   }
 
+  /**
+   * A transaction that survives a power cut once the promise resolves. This process sees it at once. The wait for the disk holds nobody
+   * else up, and those who wait at the same time wait for one sync together. Within another transaction it is as durable as that one.
+   */
+  async durable<T>(work: () => T): Promise<T> {
+    const result = this.volatile(work);
+    if (this.depth === 0) await this.log?.sync();
+    return result;
+  }
+
   close(): void {
     this.statements.clear();
+    this.log?.close();
     this.db.close();
   }
 
