@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { BlockList, isIPv6 } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { EngineError, invalid, isKind } from '../contracts/errors.js';
@@ -100,13 +101,21 @@ export class Addresses {
     for (const pool of record.pools) await driver.releasePool(pool);
   }
 
-  /** With prefix length; from the first pool of the family that has one, or the one that `address` lies in. */
-  async lease({ network, pools }: NetworkRecord, address: string, v6: boolean): Promise<string> {
-    const driver = await this.driver(network);
+  /** The MAC address of a new endpoint: the wanted one, or one made up for an address manager that wants to know it; '' for whatever the network's driver gives. */
+  async macFor(network: Network, wanted: string): Promise<string> {
+    if (wanted !== '' || network.ipv4.length + network.ipv6.length === 0) return wanted.toLowerCase();
+    const open = await this.drivers.get('ipam', driverName(network));
+    return open.has('needs-mac') ? madeUpMac() : '';
+  }
+
+  /** With prefix length; from the first pool of the family that has one, or the one that `address` lies in. `mac` is the endpoint's, '' when nobody knows it. */
+  async lease({ network, pools }: NetworkRecord, address: string, v6: boolean, mac: string): Promise<string> {
+    const { driver, has } = await this.drivers.get('ipam', driverName(network));
+    const options = mac !== '' && has('needs-mac') ? { 'com.docker.network.endpoint.macaddress': mac } : {};
     let last: unknown;
     for (const pool of v6 ? pools.slice(network.ipv4.length) : pools.slice(0, network.ipv4.length)) {
       try {
-        return await driver.requestAddress(pool, address || undefined, {});
+        return await driver.requestAddress(pool, address || undefined, options);
       } catch (error) {
         last = error;
         if (!isKind(error, address ? 'invalid-parameter' : 'unavailable')) break;
@@ -230,3 +239,6 @@ function contains(pool: string, address: string): boolean {
   list.addSubnet(base, Number(prefix), type);
   return list.check(address, type);
 }
+
+/** In the range that Docker's engines use: locally administered, one host's. */
+const madeUpMac = (): string => ['02', '42', ...Array.from(randomBytes(4), (byte) => byte.toString(16).padStart(2, '0'))].join(':');

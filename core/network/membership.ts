@@ -32,19 +32,20 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
   const endpointId = newId();
   const undo = new UndoStack(room.log);
   try {
-    const address = network.ipv4.length > 0 ? await room.addresses.lease(record, request.ipv4Address, false) : '';
+    const mac = await room.addresses.macFor(network, request.macAddress);
+    const address = network.ipv4.length > 0 ? await room.addresses.lease(record, request.ipv4Address, false, mac) : '';
     undo.push('release the address', () => room.addresses.release(record, address));
-    const addressV6 = network.ipv6.length > 0 ? await room.addresses.lease(record, request.ipv6Address, true) : '';
+    const addressV6 = network.ipv6.length > 0 ? await room.addresses.lease(record, request.ipv6Address, true, mac) : '';
     undo.push('release the IPv6 address', () => room.addresses.release(record, addressV6));
     let state = newState(network, endpointId, request, address, addressV6);
     undo.push('delete the endpoint', () => driver.deleteEndpoint(network.id, endpointId));
     const iface = {
       ...(address && { address }),
       ...(addressV6 && { addressV6 }),
-      ...(request.macAddress && { mac: request.macAddress.toLowerCase() }),
+      ...(mac && { mac }),
     };
     const made = await driver.createEndpoint(network.id, endpointId, iface, request.driverOptions, request.ports);
-    state = { ...state, macAddress: made.mac ?? request.macAddress };
+    state = { ...state, macAddress: made.mac ?? mac };
     const { containerId, containerName, hostname, domainname } = request;
     let endpoint: EndpointRecord = {
       containerId,

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { FakePlugin } from '../fakes/plugin.js';
 import { Recorder } from '../fakes/recorder.js';
 import { eventually } from '../network/probe.js';
 import { whyNoEngine } from './engine.js';
@@ -143,6 +144,51 @@ describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (s
     expect(recorder.calls().find(({ method }) => method === 'NetworkDriver.CreateEndpoint')?.request).toMatchObject({
       Options: { 'com.docker.network.portmap': [{ Proto: 6, Port: 80 }] },
     });
+  });
+
+  it('that give addresses are told the MAC address and their pools again, if they ask for that', async () => {
+    const { engine } = trial;
+    let next = 1;
+    const plugin = await FakePlugin.start(join(engine.pluginFolder, 'mac-ipam.sock'), ['IpamDriver'], {
+      'IpamDriver.GetCapabilities': () => ({ RequiresMACAddress: true, RequiresRequestReplay: true }),
+      'IpamDriver.GetDefaultAddressSpaces': () => ({ LocalDefaultAddressSpace: 'near', GlobalDefaultAddressSpace: 'far' }),
+      'IpamDriver.RequestPool': () => ({ PoolID: 'pool', Pool: '10.206.9.0/24' }),
+      'IpamDriver.RequestAddress': ({ Address }) => ({ Address: `${String(Address || `10.206.9.${++next}`)}/24` }),
+      'IpamDriver.ReleaseAddress': () => ({}),
+      'IpamDriver.ReleasePool': () => ({}),
+    });
+    const asked = (method: string): Record<string, unknown>[] =>
+      plugin.calls.filter((call) => call.method === method).map(({ body }) => JSON.parse(body) as Record<string, unknown>);
+    // The plugin answers in this process, so nothing here may wait for a client without letting it.
+    const api = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+      const answer = await engine.api<T>(method, path, body);
+      expect(answer.status, `${method} ${path}: ${JSON.stringify(answer.body)}`).toBeLessThan(400);
+      return answer.body;
+    };
+    const IPAM = { Driver: 'mac-ipam', Config: [{ Subnet: '10.206.9.0/24', Gateway: '10.206.9.1' }] };
+    await api('POST', '/networks/create', { Name: 'known-macs', Driver: 'bridge', IPAM });
+    const request = { Image: trial.image, Cmd: ['sleep', '1000'], HostConfig: { NetworkMode: 'known-macs' } };
+    await api('POST', '/containers/create?name=known', request);
+    await api('POST', '/containers/known/start');
+    const { NetworkSettings } = await api<{ NetworkSettings: { Networks: Record<string, { MacAddress: string }> } }>(
+      'GET',
+      '/containers/known/json',
+    );
+    const mac = NetworkSettings.Networks['known-macs']?.MacAddress ?? '';
+    expect(mac).toMatch(/^02:42(:[0-9a-f]{2}){4}$/);
+    expect(asked('IpamDriver.RequestAddress').at(-1)).toMatchObject({ Options: { 'com.docker.network.endpoint.macaddress': mac } });
+
+    plugin.calls.length = 0;
+    await engine.down('SIGKILL');
+    await engine.up();
+    await eventually(async () => asked('IpamDriver.RequestAddress').length > 0, 'the gateway was asked for again');
+    expect(asked('IpamDriver.RequestPool')).toEqual([expect.objectContaining({ AddressSpace: 'near', Pool: '10.206.9.0/24' })]);
+    expect(asked('IpamDriver.RequestAddress')).toEqual([
+      expect.objectContaining({ Address: '10.206.9.1', Options: { RequestAddressType: 'com.docker.network.gateway' } }),
+    ]);
+    await api('DELETE', '/containers/known?force=1');
+    await api('DELETE', '/networks/known-macs');
+    await plugin.down({ removeSocket: true });
   });
 
   it('take logs and give them back', async () => {
