@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { binFolder } from './addon.js';
 
 const init = join(binFolder, 'gantry-init');
-const run = (...args: string[]) => spawnSync(init, args, { encoding: 'utf8', timeout: 10_000 });
+const run = (...args: string[]) => spawnSync(init, args, { encoding: 'utf8', timeout: 90_000 });
 
 if (!existsSync(init)) console.log('gantry-init: skipped: not built');
 

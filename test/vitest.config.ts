@@ -15,8 +15,9 @@ export default defineConfig({
     include: ['{core,drivers,plugins,native,cli,test}/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', '**/build/**'],
     setupFiles: [`${root}test/setup.ts`],
-    testTimeout: 30_000 * slow,
-    hookTimeout: 60_000 * slow,
+    testTimeout: 120_000 * slow,
+    hookTimeout: 240_000 * slow,
+    expect: { poll: { timeout: 60_000 * slow } },
     pool: 'forks',
     // Files share one kernel: links, address ranges and the time that things take are told apart only one file after the other.
     fileParallelism: false,

@@ -26,7 +26,7 @@ function docker(args: string[], input?: string): Promise<Run> {
     const child = execFile(
       DOCKER ?? '',
       args,
-      { env: { ...process.env, DOCKER_HOST: `unix://${folder}/api.sock`, DOCKER_CONFIG: folder, HOME: folder }, timeout: 20_000 },
+      { env: { ...process.env, DOCKER_HOST: `unix://${folder}/api.sock`, DOCKER_CONFIG: folder, HOME: folder }, timeout: 90_000 },
       (error, out, err) => resolve({ code: error ? Number(error.code ?? 1) : 0, out, err }),
     );
     child.stdin?.end(input ?? '');

@@ -25,7 +25,7 @@ let server: ApiServer;
 function python(script: string): Promise<string> {
   const program = `import docker, json\nclient = docker.DockerClient(base_url='unix://${folder}/api.sock', version='auto', timeout=10)\n${script}`;
   return new Promise((resolve, reject) => {
-    execFile(PYTHON, ['-c', program], { timeout: 20_000 }, (error, out, err) => (error ? reject(new Error(err)) : resolve(out)));
+    execFile(PYTHON, ['-c', program], { timeout: 90_000 }, (error, out, err) => (error ? reject(new Error(err)) : resolve(out)));
   });
 }
 

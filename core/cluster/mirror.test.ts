@@ -57,7 +57,7 @@ it('reads nothing again when keys of others changed', async () => {
   mirror.heard(9n);
   expect(store.compared).toBe(0);
   mirror.heard(9n);
-  await vi.waitFor(() => expect(store.compared).toBe(1));
+  await vi.waitFor(() => expect(store.compared).toBe(1), 60_000);
   // What was found is remembered.
   mirror.heard(9n);
   mirror.heard(9n);

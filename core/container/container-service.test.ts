@@ -304,7 +304,7 @@ describe('containers', () => {
     const seen = client();
     const options = { stdin: false, stdout: true, stderr: true, logs: false, stream: true, detachKeys: '' };
     const attached = fixture.containers.attach(id, options, async () => seen);
-    await vi.waitFor(() => expect(fixture.actions(id)).toContain('attach'));
+    await vi.waitFor(() => expect(fixture.actions(id)).toContain('attach'), 60_000);
     await fixture.containers.start(id);
     fixture.runtime.last.streams[0]?.print('first words');
     fixture.runtime.last.exit(0);
@@ -325,9 +325,9 @@ describe('containers', () => {
 
   describe('with a restart policy', () => {
     const ended = async (id: string, times: number): Promise<void> =>
-      vi.waitFor(() => expect(fixture.actions(id).filter((action) => action === 'die')).toHaveLength(times));
+      vi.waitFor(() => expect(fixture.actions(id).filter((action) => action === 'die')).toHaveLength(times), 60_000);
     const started = async (id: string, times: number): Promise<void> =>
-      vi.waitFor(() => expect(fixture.actions(id).filter((action) => action === 'start')).toHaveLength(times), { timeout: 3000 });
+      vi.waitFor(() => expect(fixture.actions(id).filter((action) => action === 'start')).toHaveLength(times), 60_000);
 
     it('are started again with growing delays until a user stops them', async () => {
       const id = await fixture.create({}, { restartPolicy: { name: 'always', maximumRetryCount: 0 } });
@@ -336,7 +336,8 @@ describe('containers', () => {
       for (let times = 1; times <= 3; times++) {
         fixture.runtime.last.exit(0);
         await ended(id, times);
-        expect(fixture.state(id).status).toBe('restarting');
+        // On a busy machine the delay may be over by the time that this is asked.
+        expect(['restarting', 'running']).toContain(fixture.state(id).status);
         await started(id, times + 1);
       }
       // 100, 200 and 400 ms.

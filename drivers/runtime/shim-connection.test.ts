@@ -57,17 +57,17 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
 
   it('answers, and ends when nobody is connected any more', async () => {
     start(folder);
-    await control.hello(5000);
+    await control.hello(60_000);
     expect(await state(control)).toBe('idle');
     control.close();
-    const timer = setTimeout(() => undefined, 10_000);
+    const timer = setTimeout(() => undefined, 100_000);
     expect((await ended).code).toBe(0);
     clearTimeout(timer);
   });
 
   it('listens where nobody else can connect, and by a path alone', async () => {
     start(folder);
-    await control.hello(5000);
+    await control.hello(60_000);
     const socket = join(folder, 'shim.sock');
     expect(statSync(socket).mode & 0o777).toBe(0o600);
     // An abstract name would be reachable from every container in the host's network namespace.
@@ -83,7 +83,7 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
     async () => {
       chmodSync(folder, 0o755);
       start(folder);
-      await control.hello(5000);
+      await control.hello(60_000);
       chmodSync(join(folder, 'shim.sock'), 0o666);
       const call = `use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un("${folder}/shim.sock")) or die; print sysread(S, $b, 1);`;
       const words = ['--reuid', '65534', '--regid', '65534', '--clear-groups', 'perl', '-e', call];
@@ -99,7 +99,7 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
   it('keeps no descriptor that it was not given', async () => {
     const leaked = openSync('/', 'r');
     start(folder);
-    await control.hello(5000);
+    await control.hello(60_000);
     const found = await ShimConnection.connect(folder, 5000);
     const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && cwdOf(name) === folder);
     const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
@@ -112,7 +112,7 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
   it('is found however deep its folder is', async () => {
     const deep = join(folder, 'x'.repeat(100), 'y'.repeat(100));
     start(deep);
-    await control.hello(5000);
+    await control.hello(60_000);
     const second = await ShimConnection.connect(deep, 5000);
     expect(await state(second)).toBe('idle');
     second.close();
@@ -121,7 +121,7 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
 
   it('refuses what makes no sense and goes on', async () => {
     start(folder);
-    await control.hello(5000);
+    await control.hello(60_000);
     const refused = (type: number, payload?: Buffer) =>
       control.request(type, payload).then(
         () => undefined,
@@ -141,7 +141,7 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
 
   it('survives garbage, cut frames, floods and crowds', async () => {
     start(folder);
-    await control.hello(5000);
+    await control.hello(60_000);
     const stranger = (bytes: Buffer): Promise<void> =>
       new Promise((resolve) => {
         const socket = connect({ path: join(folder, 'shim.sock') }, () => socket.write(bytes, () => setTimeout(() => socket.destroy(), 5)));
@@ -165,7 +165,7 @@ describe.skipIf(!existsSync(shim))('a shim without a container', () => {
     await Promise.all(Array.from({ length: 400 }, () => stranger(hello)));
     expect(await state(control)).toBe('idle');
     control.close();
-    const timer = setTimeout(() => undefined, 20_000);
+    const timer = setTimeout(() => undefined, 100_000);
     expect((await ended).code).toBe(0);
     clearTimeout(timer);
   });

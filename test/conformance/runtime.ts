@@ -35,7 +35,7 @@ const withMount =
     list(spec['mounts']).push(mount);
 
 function until(condition: () => boolean): void {
-  const end = Date.now() + 10_000 * slow;
+  const end = Date.now() + 60_000 * slow;
   while (!condition()) {
     if (Date.now() > end) throw new Error('did not happen in time');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);

@@ -201,7 +201,7 @@ describe.skipIf(reason)(`details that clients of dockerd know${reason ? ` (skipp
       const file = join(scratch, 'daemon.json');
       writeFileSync(file, JSON.stringify({ 'data-root': join(scratch, 'd'), 'exec-root': join(scratch, 'x'), bridge: 'none', ...config }));
       const flags = ['--config-file', file, '--host', `unix://${scratch}/other.sock`, '--pidfile', join(scratch, 'pid')];
-      const { status, stderr } = spawnSync(gantryd, flags, { encoding: 'utf8', timeout: 20_000 });
+      const { status, stderr } = spawnSync(gantryd, flags, { encoding: 'utf8', timeout: 120_000 });
       expect(status, stderr).toBe(1);
       return stderr.trim().split('\n').at(-1) ?? '';
     };

@@ -32,7 +32,7 @@ describe.skipIf(why)(`a disk that is full${why ? ` (skipped: ${why})` : ''}`, ()
   if (typeof volume === 'string') return;
   let engine: Engine;
   const ok = (...args: string[]): string => {
-    const { code, stdout, stderr } = engine.docker(args, { timeout: 60_000 });
+    const { code, stdout, stderr } = engine.docker(args, { timeout: 120_000 });
     expect(code, `docker ${args.join(' ')}: ${stderr}\n${engine.log.slice(-2000)}`).toBe(0);
     return stdout.trim();
   };

@@ -80,7 +80,7 @@ describe.skipIf(reason)(`docker-py${reason ? ` (skipped: ${reason})` : ''}`, () 
     const { stdout, stderr } = spawnSync(python, ['-c', script, trial.image], {
       encoding: 'utf8',
       env: { ...process.env, DOCKER_HOST: `unix://${trial.engine.socket}` },
-      timeout: 60_000,
+      timeout: 120_000,
     });
     expect(`${stdout}${stderr}`).toBe('all well\n');
   });

@@ -15,7 +15,7 @@ if (why) console.log(`skipped: a daemon that dies between two steps: ${why}`);
 describe.skipIf(why)('a daemon that dies between two steps', () => {
   let engine: Engine;
 
-  const run = (...args: string[]) => engine.docker(args, { timeout: 20_000 });
+  const run = (...args: string[]) => engine.docker(args, { timeout: 120_000 });
   const ok = (...args: string[]): string => {
     const { code, stdout, stderr } = run(...args);
     expect(stderr === '' || code === 0 ? '' : stderr).toBe('');

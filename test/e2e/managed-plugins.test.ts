@@ -67,7 +67,7 @@ describe.skipIf(reason)(`plugins that the engine runs${reason ? ` (skipped: ${re
     return pluginFolder(where, changes);
   };
   const until = async (what: () => Promise<boolean>): Promise<void> => {
-    const end = Date.now() + 15_000;
+    const end = Date.now() + 60_000;
     while (!(await what())) {
       if (Date.now() > end) throw new Error('it did not come to be');
       await new Promise((done) => setTimeout(done, 50));

@@ -9,7 +9,7 @@ if (why) console.log(`skipped: a daemon that dies while networks change: ${why}`
 describe.skipIf(why)('a daemon that dies while networks change', () => {
   let trial: Trial;
 
-  const run = (...args: string[]) => trial.engine.docker(args, { timeout: 20_000 });
+  const run = (...args: string[]) => trial.engine.docker(args, { timeout: 120_000 });
   const ok = (...args: string[]): string => {
     const { code, stdout, stderr } = run(...args);
     expect(code === 0 ? '' : stderr).toBe('');

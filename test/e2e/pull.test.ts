@@ -55,7 +55,7 @@ describe.skipIf(reason)(`layers that are unpacked while they arrive${reason ? ` 
       return existsSync(folder) ? readdirSync(folder) : [];
     });
   const until = async (what: string, is: () => boolean): Promise<void> => {
-    for (let turn = 0; turn < 500; turn++, await delay(20)) if (is()) return;
+    for (let turn = 0; turn < 4000; turn++, await delay(20)) if (is()) return;
     expect.fail(`${what} did not come\n${engine.log.slice(-3000)}`);
   };
   /** An image of its own, and the requests for its first layer. */

@@ -15,7 +15,7 @@ describe.skipIf(why)(`a container with a size limit${why ? ` (skipped: ${why})` 
   if (typeof volume === 'string') return;
   let engine: Engine;
   const ok = (...args: string[]): string => {
-    const { code, stdout, stderr } = engine.docker(args, { timeout: 60_000 });
+    const { code, stdout, stderr } = engine.docker(args, { timeout: 120_000 });
     expect(code, `docker ${args.join(' ')}: ${stderr}\n${engine.log.slice(-2000)}`).toBe(0);
     return stdout.trim();
   };
@@ -54,7 +54,7 @@ describe.skipIf(why)(`a container with a size limit${why ? ` (skipped: ${why})` 
         '-c',
         'dd if=/dev/urandom of=/large bs=1M count=64 conv=fsync',
       ],
-      { timeout: 60_000 },
+      { timeout: 120_000 },
     );
     expect(limited.code).not.toBe(0);
     expect(limited.stderr).toMatch(/Disk quota exceeded|No space left on device/);
@@ -67,7 +67,7 @@ describe.skipIf(why)(`a container with a size limit${why ? ` (skipped: ${why})` 
 
   it('keeps its limit when it moves, and stays where no driver can keep it', () => {
     ok('create', '--name', 'mover', '--network', 'none', '--storage-opt', 'size=16m', 'bb', 'true');
-    const moved = engine.gantry(['storage', 'migrate', '--from', 'btrfs', '--to', 'overlay2'], { timeout: 60_000 });
+    const moved = engine.gantry(['storage', 'migrate', '--from', 'btrfs', '--to', 'overlay2'], { timeout: 120_000 });
     expect(moved.stdout).toMatch(/^(failed|skipped) +container mover: .*limit|size/m);
     expect(ok('inspect', '-f', '{{.GraphDriver.Name}}', 'mover')).toBe('btrfs');
     ok('rm', 'mover');

@@ -36,7 +36,7 @@ export function collect(stream: TaskStream): Output {
   return output;
 }
 
-export async function until(condition: () => boolean, ms = 10_000): Promise<void> {
+export async function until(condition: () => boolean, ms = 60_000): Promise<void> {
   const end = performance.now() + ms * Number(process.env['GANTRY_SLOW'] ?? 1);
   while (!condition()) {
     if (performance.now() > end) throw new Error('did not happen in time');

@@ -315,7 +315,7 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     await engine.containers.start(id);
     const health = async () => (await engine.containers.inspect(id)).container.state.health;
     expect((await health())?.status).toBe('starting');
-    await expect.poll(async () => (await health())?.status, { timeout: 10_000 }).toBe('unhealthy');
+    await expect.poll(async () => (await health())?.status).toBe('unhealthy');
     const execId = await engine.execs.create(id, {
       attachStdin: false,
       attachStdout: false,
@@ -330,7 +330,7 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
       consoleSize: undefined,
     });
     await engine.execs.start(execId, { detach: true, tty: false }, async () => new TestClient());
-    await expect.poll(async () => (await health())?.status, { timeout: 10_000 }).toBe('healthy');
+    await expect.poll(async () => (await health())?.status).toBe('healthy');
     expect((await health())?.log.at(-1)).toMatchObject({ exitCode: 0, output: 'fine\n' });
     expect(engine.actions(id)).toContain('health_status: healthy');
     await engine.containers.stop(id, { timeout: 0 });
@@ -403,7 +403,7 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     expect((await engine.containers.inspect(stays)).container.state).toMatchObject({ status: 'running', pid });
     expect((await engine.containers.inspect(goes)).container.state).toMatchObject({ status: 'exited', exitCode: 9 });
     const restarted = async (): Promise<number> => (await engine.containers.inspect(always)).container.restartCount;
-    await expect.poll(restarted, { timeout: 5000 }).toBeGreaterThan(0);
+    await expect.poll(restarted).toBeGreaterThan(0);
     const { result } = await engine.containers.wait(stays, 'not-running', never);
     await engine.containers.stop(stays, { timeout: 0 });
     expect((await result).exitCode).toBe(137);

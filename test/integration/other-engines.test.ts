@@ -49,7 +49,7 @@ function drivesTheRuntime(name: string, reason: string | undefined, start: () =>
       }
     };
     const until = (condition: () => boolean): void => {
-      for (const end = Date.now() + 20_000; !condition();) {
+      for (const end = Date.now() + 60_000; !condition();) {
         if (Date.now() > end) throw new Error('it does not come about');
         pause(50);
       }

@@ -38,7 +38,7 @@ async function startRegistry(name: string, extra = ''): Promise<{ child: ChildPr
     `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${folder}/${name}\nhttp:\n  addr: 127.0.0.1:${at}\n${extra}`,
   );
   const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     const up = await fetch(`http://127.0.0.1:${at}/v2/`).then(
       () => true,
       () => false,
