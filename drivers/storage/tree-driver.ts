@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { conflict, messageOf, notFound, unavailable } from '@gantry/core/contracts/errors.js';
@@ -38,7 +39,8 @@ interface Info {
 
 /**
  * Snapshots that are whole trees: `ID/tree`, with what it was made from in `ID/info.json`. A tree is made in `new-ID` and renamed when it
- * is complete, and renamed away before it is removed, so the name ID never stands for half a tree.
+ * is complete, and renamed away before it is removed, so the name ID never stands for half a tree. What is only about these names is done
+ * by synchronous calls, each shorter than a hop through the thread pool.
  */
 export class TreeDriver implements StorageDriver {
   private readonly acquired = new Acquired();
@@ -52,17 +54,12 @@ export class TreeDriver implements StorageDriver {
 
   async create(id: SnapshotId, { parent, writable, quota = writable ? this.defaultQuota : undefined }: CreateSnapshot): Promise<void> {
     if (await this.exists(id)) throw conflict(`snapshot ${id} exists`);
-    if (parent !== undefined) await this.whole(parent);
+    if (parent !== undefined) this.whole(parent);
     await this.make(id, { writable, ...(parent === undefined ? {} : { parent }), ...(quota === undefined ? {} : { quota }) });
   }
 
   async exists(id: SnapshotId): Promise<boolean> {
-    try {
-      return (await stat(this.folder(id))).isDirectory();
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return false;
-      throw error;
-    }
+    return isFolder(this.folder(id));
   }
 
   async list(): Promise<SnapshotId[]> {
@@ -71,7 +68,7 @@ export class TreeDriver implements StorageDriver {
   }
 
   async acquire(id: SnapshotId): Promise<Mount[]> {
-    const { writable } = await this.whole(id);
+    const { writable } = this.whole(id);
     this.acquired.add(id);
     return [{ type: 'bind', source: this.tree(id), options: ['bind', writable ? 'rw' : 'ro'] }];
   }
@@ -81,8 +78,8 @@ export class TreeDriver implements StorageDriver {
   }
 
   async applyDiff(id: SnapshotId, parent: SnapshotId | undefined, layer: LayerInput): Promise<AppliedLayer> {
-    const info = { ...(await this.info(id)), ...(parent === undefined ? {} : { parent }) };
-    if (!(await this.hasTree(id))) await this.remake(id, info);
+    const info = { ...this.info(id), ...(parent === undefined ? {} : { parent }) };
+    if (!isFolder(this.tree(id))) await this.remake(id, info);
     try {
       return await this.env.host.files.unpack({ target: this.tree(id), fd: layer.fd, whiteouts: 'delete' });
     } catch (error) {
@@ -95,23 +92,23 @@ export class TreeDriver implements StorageDriver {
   }
 
   async diff(id: SnapshotId, parent: SnapshotId | undefined): Promise<Readable> {
-    return this.trees.diff(await this.pair(id, parent));
+    return this.trees.diff(this.pair(id, parent));
   }
 
   async changes(id: SnapshotId, parent: SnapshotId | undefined): Promise<Change[]> {
-    return this.trees.changes(await this.pair(id, parent));
+    return this.trees.changes(this.pair(id, parent));
   }
 
   async usage(id: SnapshotId): Promise<number> {
-    const { parent } = await this.whole(id);
-    return this.trees.size(await this.pair(id, parent));
+    const { parent } = this.whole(id);
+    return this.trees.size(this.pair(id, parent));
   }
 
   async remove(id: SnapshotId): Promise<void> {
     this.acquired.refuseRemoval(id);
     await this.discard(`old-${id}`);
     try {
-      await rename(this.folder(id), join(this.env.root, `old-${id}`));
+      renameSync(this.folder(id), join(this.env.root, `old-${id}`));
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
     }
@@ -137,10 +134,10 @@ export class TreeDriver implements StorageDriver {
     await this.discard(fresh);
     const folder = join(this.env.root, fresh);
     try {
-      await mkdir(folder, { mode: 0o710 });
+      mkdirSync(folder, { mode: 0o710 });
       await this.trees.make(join(folder, 'tree'), info.parent === undefined ? undefined : this.tree(info.parent), info.quota);
-      await writeFile(join(folder, 'info.json'), JSON.stringify(info));
-      await rename(folder, this.folder(id));
+      writeFileSync(join(folder, 'info.json'), JSON.stringify(info));
+      renameSync(folder, this.folder(id));
     } catch (error) {
       await this.discard(fresh);
       throw error;
@@ -152,43 +149,40 @@ export class TreeDriver implements StorageDriver {
     const fresh = join(this.folder(id), 'new-tree');
     await this.trees.remove(fresh);
     await this.trees.make(fresh, info.parent === undefined ? undefined : this.tree(info.parent), info.quota);
-    await rename(fresh, this.tree(id));
+    renameSync(fresh, this.tree(id));
   }
 
   private async discard(name: string): Promise<void> {
-    for (const tree of ['tree', 'new-tree']) await this.trees.remove(join(this.env.root, name, tree));
+    if (!existsSync(join(this.env.root, name))) return;
+    for (const tree of ['tree', 'new-tree']) {
+      const path = join(this.env.root, name, tree);
+      if (existsSync(path)) await this.trees.remove(path);
+    }
     await this.env.host.files.removeTree(join(this.env.root, name));
   }
 
-  private async info(id: SnapshotId): Promise<Info> {
+  private info(id: SnapshotId): Info {
     try {
-      return JSON.parse(await readFile(join(this.folder(id), 'info.json'), 'utf8')) as Info;
+      return JSON.parse(readFileSync(join(this.folder(id), 'info.json'), 'utf8')) as Info;
     } catch (error) {
       if (isErrno(error, 'ENOENT')) throw notFound('snapshot', id, error);
       throw error;
     }
   }
 
-  private async hasTree(id: SnapshotId): Promise<boolean> {
-    try {
-      return (await stat(this.tree(id))).isDirectory();
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return false;
-      throw error;
-    }
-  }
-
   /** What is known of a snapshot that has its tree. */
-  private async whole(id: SnapshotId): Promise<Info> {
-    const info = await this.info(id);
-    if (!(await this.hasTree(id))) throw unavailable(`snapshot ${id} has lost its tree`);
+  private whole(id: SnapshotId): Info {
+    const info = this.info(id);
+    if (!isFolder(this.tree(id))) throw unavailable(`snapshot ${id} has lost its tree`);
     return info;
   }
 
-  private async pair(id: SnapshotId, parent: SnapshotId | undefined): Promise<TreePair> {
-    await this.whole(id);
+  private pair(id: SnapshotId, parent: SnapshotId | undefined): TreePair {
+    this.whole(id);
     if (parent === undefined) return { tree: this.tree(id) };
-    await this.whole(parent);
+    this.whole(parent);
     return { tree: this.tree(id), parent: this.tree(parent) };
   }
 }
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

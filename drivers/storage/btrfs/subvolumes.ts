@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir } from 'node:fs/promises';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { invalid, messageOf } from '@gantry/core/contracts/errors.js';
@@ -30,7 +31,7 @@ export class Subvolumes implements TreeKeeper {
     if (from === undefined) {
       await subvolumes.create(tree);
       // Whatever the daemon's umask is.
-      await chmod(tree, 0o755);
+      chmodSync(tree, 0o755);
     } else {
       await subvolumes.snapshot(from, tree, { readOnly: false });
     }
@@ -116,7 +117,7 @@ export class Subvolumes implements TreeKeeper {
     if (await subvolumes.hasInner(tree)) return walk({ tree, ...below });
     const since = parent === undefined ? undefined : await subvolumes.branchedAt(tree, parent);
     const view = join(this.env.root, `${VIEW}${randomBytes(6).toString('hex')}`);
-    await mkdir(view, { mode: 0o700 });
+    mkdirSync(view, { mode: 0o700 });
     try {
       const frozen = join(view, 'tree');
       await subvolumes.snapshot(tree, frozen, { readOnly: true });

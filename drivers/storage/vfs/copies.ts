@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmodSync, mkdirSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { Change } from '@gantry/core/contracts/storage.js';
@@ -16,9 +16,9 @@ export class Copies implements TreeKeeper {
 
   async make(tree: string, from: string | undefined, quota: number | undefined): Promise<void> {
     if (quota !== undefined) await this.quotas.require('a limit for the size of a container');
-    await mkdir(tree);
+    mkdirSync(tree);
     // Whatever the daemon's umask is.
-    await chmod(tree, 0o755);
+    chmodSync(tree, 0o755);
     // Before the copy, which counts as there already: folders give their project on only to what is made in them.
     const project = quota === undefined ? undefined : await this.quotas.assign([tree]);
     if (from !== undefined) await this.env.host.files.copyTree(from, tree);
