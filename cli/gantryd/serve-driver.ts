@@ -23,6 +23,10 @@ export async function serveDriver(argv: readonly string[]): Promise<void> {
     },
   });
   const [kind = '', name = ''] = (positionals[0] ?? '').split('/');
+  if (kind === 'runtime')
+    throw invalid(
+      `the plugin protocol has no kind for runtimes, so ${kind}/${name} cannot be served; an engine takes another one by its path (--add-runtime)`,
+    );
   if (positionals.length !== 1 || !(servedKinds as readonly string[]).includes(kind))
     throw invalid(`say which driver as KIND/NAME, where KIND is one of ${servedKinds.join(', ')}`);
   const manifest = (await builtIn.find(kind as DriverKind, name)) as AnyManifest | undefined;

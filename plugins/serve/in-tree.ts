@@ -5,11 +5,12 @@ import type { VolumeDriver } from '@gantry/core/contracts/volume.js';
 import type { IpamPlugin } from '../sdk/server/ipam.js';
 import type { PluginParts } from '../sdk/server/serve.js';
 import type { VolumePlugin } from '../sdk/server/volume.js';
+import { ServedLogs } from './logs.js';
 import { ServedNetworks } from './networks.js';
 import { ServedStorage } from './storage.js';
 
-/** Kinds of drivers that the plugin protocol has. Logs are written by the shim and runtimes are programs: neither is behind calls. */
-export const servedKinds = ['storage', 'network', 'ipam', 'volume'] as const;
+/** Kinds of drivers that the plugin protocol has. It has none for runtimes, which are programs: another one is added by its path (`--add-runtime`). */
+export const servedKinds = ['storage', 'network', 'ipam', 'volume', 'log'] as const;
 
 /** An in-tree driver as the parts of a plugin: what the engine would ask in its own process is asked over a socket. */
 export async function servedParts(manifest: AnyManifest, env: DriverEnv): Promise<PluginParts & { close(): Promise<void> }> {
@@ -30,6 +31,10 @@ export async function servedParts(manifest: AnyManifest, env: DriverEnv): Promis
     case 'storage': {
       const storage = new ServedStorage(await manifest.open(env), env);
       return { storage, close: () => storage.close() };
+    }
+    case 'log': {
+      const driver = await manifest.open(env);
+      return { log: new ServedLogs(driver, env, manifest.capabilities.includes('read')), close: () => driver.close() };
     }
     default:
       throw invalid(`a ${manifest.kind} driver cannot be served over a socket (${servedKinds.join(', ')} can)`);

@@ -163,7 +163,11 @@ describe.skipIf(reason)(`the kit for authors of plugins${reason ? ` (skipped: ${
     engine.docker(['volume', 'rm', 'far']);
     expect(run('plugin', 'serve', 'runtime/native')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('KIND is one of storage, network, ipam, volume') as string,
+      stderr: expect.stringContaining('the plugin protocol has no kind for runtimes, so runtime/native cannot be served') as string,
+    });
+    expect(run('plugin', 'serve', 'nothing/such')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('KIND is one of storage, network, ipam, volume, log') as string,
     });
   });
 });
