@@ -1,8 +1,10 @@
 import { Socket } from 'node:net';
 import type { Child, HostProcess, SpawnOptions } from '@gantry/core/contracts/host-process.js';
 import { addon } from './addon.js';
+import { CompanionProgram } from './companion.js';
+import { net } from './net.js';
 
-type Native = Omit<HostProcess, 'run'>;
+type Native = Omit<HostProcess, 'run' | 'companion'>;
 
 const native = addon() as unknown as Native;
 
@@ -99,6 +101,7 @@ async function run(options: Parameters<HostProcess['run']>[0]): Promise<{ code: 
 }
 
 export const process: HostProcess = {
+  companion: (options) => new CompanionProgram(net, process, options),
   spawn: (options) => native.spawn(options),
   socketPair: () => native.socketPair(),
   pipe: () => native.pipe(),

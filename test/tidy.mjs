@@ -10,7 +10,7 @@ const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' })
 
 // Programs that are compiled by another compiler in one call have no compile commands, the tests are not in the build, and one source takes
 // a flag that clang does not know.
-const separate = /^native\/((shim|init|test|fuzz|dns)\/|runtime\/entry\.cc)/;
+const separate = /^native\/((shim|init|test|fuzz|companion|dns|proxy)\/|runtime\/entry\.cc)/;
 const flags = [
   '-std=c++20',
   '-D_GNU_SOURCE',
@@ -18,6 +18,7 @@ const flags = [
   '-Inative/include',
   '-Inative/runtime',
   '-Inative/shim',
+  '-Inative/companion',
   '-Inative',
 ];
 

@@ -301,6 +301,8 @@ export interface HostNet {
 
   /** A bound, non-blocking, close-on-exec socket, TCP listening; port 0 chooses. The caller owns the descriptor. */
   openSocket(namespace: string, protocol: SocketProtocol, address: string, port: number): Promise<{ fd: number; port: number }>;
+  /** Sockets of the namespace, bound to nothing, for a process that cannot enter it: IPv6 that reach IPv4 too, or IPv4 where there is nothing else. The caller owns them. */
+  openClientSockets(namespace: string, protocol: SocketProtocol, count: number): Promise<number[]>;
   /**
    * Keeps a port from being taken by anybody else on this host while the descriptor is open, without serving it; port 0
    * chooses one. `EADDRINUSE` when it is taken, `EADDRNOTAVAIL` when the address is not this host's,

@@ -22,7 +22,39 @@ export interface Child {
   readonly exited: Promise<ChildExit>;
 }
 
+export interface CompanionOptions {
+  /** Its file, or its name where the engine's own programs are. */
+  readonly program: string;
+  /** Of its control socket. Who may enter its folder may command it; a missing one is made for this user alone. */
+  readonly socket: string;
+  /** Of its protocol. One that speaks another is ended. */
+  readonly version: string;
+  /** It ended while somebody was connected to it and had not called `disconnect`. */
+  readonly ended: () => void;
+}
+
+/**
+ * A program beside the daemon that outlives it, and is told what to do through a socket: for each request a connection, with lines of
+ * words and descriptors, and one line back.
+ */
+export interface Companion {
+  /** Whether one runs that we are connected to, as far as we have heard. */
+  readonly connected: boolean;
+  /** Connects to one that a former daemon left; resolves to what it says that it does, or to `undefined` when there is none. */
+  find(): Promise<readonly string[] | undefined>;
+  /** Starts one, in the place of any that does not answer, and connects to it. */
+  start(): Promise<void>;
+  /** Sends lines and descriptors, which stay the caller's; resolves to the words of the answer. Throws what was wrong, or that there is none. */
+  ask(lines: readonly string[], descriptors?: readonly number[]): Promise<readonly string[]>;
+  /** Hears no more of it; it goes on. */
+  disconnect(): void;
+  /** Ends it. */
+  quit(): Promise<void>;
+}
+
 export interface HostProcess {
+  /** The program is not started and not looked for. */
+  companion(options: CompanionOptions): Companion;
   /** clone(CLONE_VM|CLONE_VFORK): does not copy the daemon's page tables. Throws with `code` when the program cannot be executed. */
   spawn(options: SpawnOptions): Child;
   /** A connected pair of unix stream sockets, close-on-exec, for `net.Socket({ fd })` on one side and a child on the other. */

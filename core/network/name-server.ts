@@ -1,21 +1,28 @@
-import { mkdir, rm } from 'node:fs/promises';
-import { once } from 'node:events';
-import { connect, Socket } from 'node:net';
-import { dirname } from 'node:path';
 import { EngineError, messageOf } from '../contracts/errors.js';
 import type { Host } from '../contracts/host.js';
+import type { Companion } from '../contracts/host-process.js';
 import type { Logger } from '../contracts/manifest.js';
 import { endpointLine, type NamedEndpoint, networkLine, sandboxLine } from './name-records.js';
 import { openNameSockets } from './name-redirection.js';
 import type { Network } from './networks.js';
 import type { Sandbox } from './sandbox.js';
 
-const VERSION = '1';
-/** Sandboxes whose sockets go in one request: each has two, and the kernel passes 253 descriptors at once. */
-const SOCKETS_AT_ONCE = 100;
+const VERSION = '2';
+/** Questions of one sandbox that may wait for servers of its own at once; each keeps a socket in its namespace. */
+const UDP_SOURCES = 24;
+const TCP_SOURCES = 4;
+/** The kernel passes 253 descriptors at once, and two more are the sandbox's own. */
+const SANDBOXES_AT_ONCE = Math.floor(253 / (UDP_SOURCES + TCP_SOURCES + 2));
 const ATTEMPTS = 3;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
+
+interface ServedSandbox {
+  readonly line: string;
+  readonly namespace: string;
+  /** It asks servers of its own, which are meant as they are seen from there. */
+  readonly ownServers: boolean;
+}
 
 /**
  * The daemon's side of gantry-dns, the program that answers at 127.0.0.11 in every sandbox. It is started with the first
@@ -27,13 +34,12 @@ const LONGEST_PAUSE_MS = 5_000;
 export class NameServer {
   private readonly networks = new Map<string, string>();
   private readonly endpoints = new Map<string, string>();
-  private readonly sandboxes = new Map<string, { line: string; namespace: string }>();
+  private readonly sandboxes = new Map<string, ServedSandbox>();
   /** Ids of the sandboxes whose sockets it has. */
   private served = new Set<string>();
   private pending: string[] = [];
   private flushing: Promise<void> | undefined;
-  /** Open while the program lives. */
-  private watcher: Socket | undefined;
+  private readonly server: Companion;
   private pause = FIRST_PAUSE_MS;
   private retry: NodeJS.Timeout | undefined;
   private closed = false;
@@ -41,10 +47,17 @@ export class NameServer {
   constructor(
     private readonly host: Host,
     private readonly log: Logger,
-    private readonly program: string,
+    program: string,
     /** Of the control socket; its folder is the program's own. */
-    private readonly path: string,
-  ) {}
+    socket: string,
+  ) {
+    const ended = (): void => {
+      this.log.warn('the name server ended and is started again', { socket });
+      this.lose();
+      this.again();
+    };
+    this.server = host.process.companion({ program, socket, version: VERSION, ended });
+  }
 
   putNetwork(network: Network): void {
     const line = networkLine(network);
@@ -69,7 +82,7 @@ export class NameServer {
   /** Serves the sandbox from now on, or tells what it sees now. */
   putSandbox(sandbox: Sandbox): void {
     const line = sandboxLine(sandbox);
-    this.sandboxes.set(sandbox.id, { line, namespace: sandbox.path });
+    this.sandboxes.set(sandbox.id, { line, namespace: sandbox.path, ownServers: sandbox.record.dns.servers.length > 0 });
     this.note(line);
   }
 
@@ -92,7 +105,7 @@ export class NameServer {
 
   /** At the daemon's start, after everything was put again: finds the program that the former daemon left, or starts one where sandboxes wait. */
   async adopt(): Promise<void> {
-    if ((await this.greet()) === undefined && this.sandboxes.size === 0) return;
+    if (!(await this.greet()) && this.sandboxes.size === 0) return;
     this.pending.push('all');
     await this.settled();
   }
@@ -102,15 +115,13 @@ export class NameServer {
     this.closed = true;
     clearTimeout(this.retry);
     await this.flushing?.catch(() => undefined);
-    const watcher = this.watcher;
-    this.watcher = undefined;
-    if (watcher && this.sandboxes.size === 0) await this.host.net.exchange(this.path, 'quit\n', []).catch(() => undefined);
-    watcher?.destroy();
+    if (this.server.connected && this.sandboxes.size === 0) await this.server.quit();
+    else this.server.disconnect();
   }
 
   private note(line: string): void {
     // Until somebody is served there is nobody to tell; the program gets all of it when it starts.
-    if (this.watcher || this.sandboxes.size > 0) this.pending.push(line);
+    if (this.server.connected || this.sandboxes.size > 0) this.pending.push(line);
   }
 
   private async flush(): Promise<void> {
@@ -137,7 +148,7 @@ export class NameServer {
   /** One request: what is pending, or everything when the program is new or was just found. */
   private async tell(): Promise<void> {
     let whole = this.pending.includes('all');
-    if (!this.watcher && (await this.greet()) === undefined) {
+    if (!this.server.connected && !(await this.greet())) {
       if (this.sandboxes.size === 0) {
         this.pending.length = 0;
         return;
@@ -156,98 +167,58 @@ export class NameServer {
         'end',
       ];
     const missing = [...this.sandboxes].filter(([id]) => !this.served.has(id));
-    for (let at = 0; at === 0 || at < missing.length; at += SOCKETS_AT_ONCE) {
-      await this.send(at === 0 ? lines : [], missing.slice(at, at + SOCKETS_AT_ONCE));
+    for (let at = 0; at === 0 || at < missing.length; at += SANDBOXES_AT_ONCE) {
+      await this.send(at === 0 ? lines : [], missing.slice(at, at + SANDBOXES_AT_ONCE));
     }
   }
 
-  private async send(lines: readonly string[], unserved: readonly (readonly [string, { namespace: string }])[]): Promise<void> {
+  private async send(lines: readonly string[], unserved: readonly (readonly [string, ServedSandbox])[]): Promise<void> {
+    const request = [...lines];
     const descriptors: number[] = [];
     const handed: string[] = [];
     try {
-      for (const [id, { namespace }] of unserved) {
+      for (const [id, { namespace, ownServers }] of unserved) {
         try {
           const { udp, tcp } = await openNameSockets(this.host.net, namespace);
           descriptors.push(udp, tcp);
+          request.push(`sockets ${id}`);
           handed.push(id);
+          if (!ownServers) continue;
+          const sources = [
+            ...(await this.host.net.openClientSockets(namespace, 'udp', UDP_SOURCES)),
+            ...(await this.host.net.openClientSockets(namespace, 'tcp', TCP_SOURCES)),
+          ];
+          descriptors.push(...sources);
+          request.push(`sources ${id} ${UDP_SOURCES} ${TCP_SOURCES}`);
         } catch (error) {
           // One that is being taken away meanwhile must not keep the others from their names.
           if (this.sandboxes.has(id)) this.log.warn('a sandbox gets no names', { namespace, error: messageOf(error) });
         }
       }
-      const request = [...lines, ...handed.map((id) => `sockets ${id}`)];
-      if (request.length > 0) await this.ask(request, descriptors);
+      if (request.length > 0) await this.server.ask(request, descriptors);
       for (const id of handed) if (this.sandboxes.has(id)) this.served.add(id);
     } finally {
       for (const fd of descriptors) this.host.net.closeSocket(fd);
     }
   }
 
-  private async ask(lines: readonly string[], descriptors: readonly number[]): Promise<string> {
-    const answer = (await this.host.net.exchange(this.path, `${lines.join('\n')}\n`, descriptors)).trim();
-    if (answer !== 'ok' && !answer.startsWith('ok ')) throw new Error(answer || 'it ended');
-    return answer;
-  }
-
-  /** Finds a program that runs already; undefined when there is none, or one of another version, which is ended. */
-  private async greet(): Promise<true | undefined> {
-    let words: string[];
-    try {
-      words = (await this.ask(['hello'], [])).split(' ');
-    } catch {
-      return undefined;
-    }
-    if (words[1] !== VERSION) {
-      await this.host.net.exchange(this.path, 'quit\n', []).catch(() => undefined);
-      return undefined;
-    }
-    await this.watch();
-    this.served = new Set(words.slice(2));
+  /** Whether a program was found that runs already. */
+  private async greet(): Promise<boolean> {
+    const served = await this.server.find();
+    if (!served) return false;
+    this.served = new Set(served);
     this.pending.unshift('all');
     return true;
   }
 
   private async start(): Promise<void> {
-    const { process: processes } = this.host;
-    await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-    await rm(this.path, { force: true });
-    const [read, write] = processes.pipe();
-    try {
-      processes.spawn({ path: this.program, args: ['gantry-dns', this.path], env: [], fds: [-1, -1, -1, write], newSession: true });
-    } catch (error) {
-      processes.closeFd(read);
-      throw error;
-    } finally {
-      processes.closeFd(write);
-    }
-    // It closes its end when it listens, and so does its death.
-    const ready = new Socket({ fd: read, readable: true, writable: false }).resume();
-    await once(ready, 'close');
-    await this.watch();
+    await this.server.start();
     this.served = new Set();
     this.pending.push('all');
   }
 
-  private async watch(): Promise<void> {
-    const watcher = connect(this.path);
-    await once(watcher, 'connect');
-    watcher.unref();
-    watcher.on('error', () => undefined);
-    watcher.on('close', () => {
-      if (this.watcher !== watcher) return;
-      this.log.warn('the name server ended and is started again', { socket: this.path });
-      this.lose();
-      this.again();
-    });
-    // Reading is what notices the end.
-    watcher.resume();
-    this.watcher = watcher;
-  }
-
   private lose(): void {
-    const watcher = this.watcher;
-    this.watcher = undefined;
-    watcher?.destroy();
+    this.server.disconnect();
     this.served.clear();
     this.pending.push('all');
   }

@@ -279,6 +279,22 @@ Napi::Value open_socket_js(const Napi::CallbackInfo& info) {
       [](Napi::Env env, BoundSocket& socket) { return socket_object(env, socket); });
 }
 
+Napi::Value open_client_sockets_js(const Napi::CallbackInfo& info) {
+  SocketType type = socket_type(info, 1);
+  uint32_t count = info[2].As<Napi::Number>().Uint32Value();
+  return run_off_thread<std::vector<UniqueFd>>(
+      info.Env(),
+      [path = text_argument(info, 0), type, count] {
+        enter_namespace(path);
+        return open_client_sockets(type, count);
+      },
+      [](Napi::Env env, std::vector<UniqueFd>& sockets) -> Napi::Value {
+        Napi::Array list = Napi::Array::New(env, sockets.size());
+        for (uint32_t i = 0; i < sockets.size(); i++) list.Set(i, sockets[i].release());
+        return list;
+      });
+}
+
 Napi::Value reserve_port_js(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     BoundSocket socket = reserve_port(socket_type(info, 0), text_argument(info, 1), port_argument(info, 2));
@@ -335,6 +351,7 @@ void init_net(Napi::Env env, Napi::Object exports) {
   set("neighbours", neighbours);
   set("counters", counters);
   set("openSocket", open_socket_js);
+  set("openClientSockets", open_client_sockets_js);
   set("reservePort", reserve_port_js);
   set("closeSocket", close_socket);
   set("exchange", exchange);

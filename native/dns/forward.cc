@@ -1,5 +1,6 @@
 #include "forward.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -29,12 +30,18 @@ struct Task {
   std::vector<Upstream> servers;
   size_t next = 0;
   bool tcp;
+  /// Where `source` is from; nothing for sockets of this process's own network.
+  std::shared_ptr<SourcePool> pool;
+  int source = -1;
+  /// The try that is under way.
+  Source* current = nullptr;
   /// A failure that a server told; better than silence when no other one does better.
   Bytes last;
   std::function<void(const Bytes*)> done;
 };
 
 void try_next(std::shared_ptr<Task> task);
+void finish(Task& task, const Bytes* answer);
 
 /// One question to one server.
 class Try : public Source {
@@ -58,7 +65,7 @@ class Try : public Source {
       return give_up();
     }
     task->loop.remove(this);
-    task->done(&answer);
+    finish(*task, &answer);
   }
 
   Task& task() { return *task_; }
@@ -121,14 +128,26 @@ class TcpTry final : public Try {
   Bytes received_;
 };
 
+/// A socket on its way to the server; nothing when it cannot even be tried.
+UniqueFd socket_to(const Task& task, const Upstream& server) {
+  if (task.source >= 0) {
+    // The try closes its own descriptor of the pool's socket.
+    UniqueFd fd(::fcntl(task.source, F_DUPFD_CLOEXEC, 0));
+    int error = fd ? reconnect(fd.get(), server.address) : errno;
+    return error == 0 || error == EINPROGRESS ? std::move(fd) : UniqueFd();
+  }
+  int kind = (task.tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  UniqueFd fd(::socket(server.address.ss_family, kind, 0));
+  if (!fd) return fd;
+  int connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&server.address), server.size);
+  return connected == 0 || errno == EINPROGRESS ? std::move(fd) : UniqueFd();
+}
+
 /// False when the server cannot even be tried.
 bool try_one(const std::shared_ptr<Task>& task, const Upstream& server) {
-  int kind = (task->tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  UniqueFd fd(::socket(server.address.ss_family, kind, 0));
+  UniqueFd fd = socket_to(*task, server);
   if (!fd) return false;
   set_id(task->query, random_id());
-  int connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&server.address), server.size);
-  if (connected < 0 && errno != EINPROGRESS) return false;
   std::unique_ptr<Source> source;
   if (task->tcp) {
     source = std::make_unique<TcpTry>(std::move(fd), task);
@@ -138,8 +157,15 @@ bool try_one(const std::shared_ptr<Task>& task, const Upstream& server) {
   }
   Source* added = task->loop.add(std::move(source), task->tcp ? EPOLLIN | EPOLLOUT : EPOLLIN);
   if (!added) return false;
+  task->current = added;
   task->loop.set_deadline(added, kTimeoutMs);
   return true;
+}
+
+void finish(Task& task, const Bytes* answer) {
+  if (task.source >= 0) task.pool->give_back(task.source, task.tcp);
+  task.source = -1;
+  task.done(answer);
 }
 
 void try_next(std::shared_ptr<Task> task) {
@@ -147,16 +173,34 @@ void try_next(std::shared_ptr<Task> task) {
     const Upstream& server = task->servers[task->next++];
     if (try_one(task, server)) return;
   }
-  task->done(task->last.empty() ? nullptr : &task->last);
+  finish(*task, task->last.empty() ? nullptr : &task->last);
 }
 
 }  // namespace
 
-void start_forward(Loop& loop, View query, std::vector<Upstream> servers, bool tcp,
+bool start_forward(Loop& loop, View query, std::vector<Upstream> servers, bool tcp, std::shared_ptr<SourcePool> pool,
                    std::function<void(const Bytes*)> done) {
-  auto task = std::make_shared<Task>(
-      Task{loop, Bytes(query.begin(), query.end()), get_id(query), std::move(servers), 0, tcp, {}, std::move(done)});
+  auto task = std::make_shared<Task>(Task{.loop = loop,
+                                          .query = Bytes(query.begin(), query.end()),
+                                          .id = get_id(query),
+                                          .servers = std::move(servers),
+                                          .tcp = tcp,
+                                          .pool = std::move(pool),
+                                          .last = {},
+                                          .done = std::move(done)});
+  if (task->pool) {
+    std::weak_ptr<Task> weak = task;
+    task->source = task->pool->take(tcp, [weak] {
+      auto ending = weak.lock();
+      if (!ending) return;
+      if (ending->current) ending->loop.remove(ending->current);
+      ending->source = -1;
+      ending->done(nullptr);
+    });
+    if (task->source < 0) return false;
+  }
   try_next(std::move(task));
+  return true;
 }
 
 }  // namespace gantry::dns

@@ -180,9 +180,18 @@ void Server::detach(const std::string& id) {
   sockets_.erase(found);
   // Its sources hold it, and it points to them. An open one would keep the sandbox's namespace alive.
   for (Source* connection : std::exchange(sockets->connections, {})) loop_.remove(connection);
+  if (sockets->sources) sockets->sources->close();
   if (sockets->udp) loop_.remove(sockets->udp);
   if (sockets->tcp) loop_.remove(sockets->tcp);
   sockets->udp = sockets->tcp = nullptr;
+}
+
+bool Server::put_sources(const std::string& id, std::vector<UniqueFd> udp, std::vector<UniqueFd> tcp) {
+  auto found = sockets_.find(id);
+  if (found == sockets_.end()) return false;
+  if (found->second->sources) found->second->sources->close();
+  found->second->sources = std::make_shared<SourcePool>(std::move(udp), std::move(tcp));
+  return true;
 }
 
 std::vector<std::string> Server::sandboxes() const {
@@ -231,18 +240,23 @@ void Server::handle(const std::shared_ptr<SandboxSockets>& sockets, View message
 void Server::forward(const std::shared_ptr<SandboxSockets>& sockets, const Sandbox& sandbox, View message, bool tcp,
                      Reply reply) {
   std::vector<Upstream> servers;
-  if (sandbox.forwards) servers = sandbox.servers.empty() ? host_servers_.get() : sandbox.servers;
-  if (servers.empty()) return reply(failure(message, kServerFailure));
+  bool own = !sandbox.servers.empty();
+  if (sandbox.forwards) servers = own ? sandbox.servers : host_servers_.get();
+  // Servers that the sandbox names are meant as it sees the network; those of the host as the host does.
+  if (servers.empty() || (own && !sockets->sources)) return reply(failure(message, kServerFailure));
   if (sockets->waiting >= kWaitingOfOne || waiting_ >= kWaitingOfAll) return;
   sockets->waiting++;
   waiting_++;
-  start_forward(
-      loop_, message, std::move(servers), tcp,
+  bool started = start_forward(
+      loop_, message, std::move(servers), tcp, own ? sockets->sources : nullptr,
       [this, sockets, reply = std::move(reply), query = Bytes(message.begin(), message.end())](const Bytes* answer) {
         sockets->waiting--;
         waiting_--;
         reply(answer ? *answer : failure(query, kServerFailure));
       });
+  if (started) return;
+  sockets->waiting--;
+  waiting_--;
 }
 
 }  // namespace gantry::dns

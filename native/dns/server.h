@@ -9,6 +9,7 @@
 #include "host_servers.h"
 #include "loop.h"
 #include "message.h"
+#include "source_pool.h"
 #include "table.h"
 
 namespace gantry::dns {
@@ -22,6 +23,8 @@ struct SandboxSockets {
   Source* udp = nullptr;
   Source* tcp = nullptr;
   std::unordered_set<Source*> connections;
+  /// Sockets for questions to servers that the sandbox names itself.
+  std::shared_ptr<SourcePool> sources;
   /// Questions that wait for servers outside.
   unsigned waiting = 0;
   /// Where a list of addresses starts this time, so that clients that take the first one spread over all.
@@ -36,6 +39,8 @@ class Server {
   /// Takes over a sandbox's two sockets in place of those that it had.
   bool attach(const std::string& id, UniqueFd udp, UniqueFd tcp);
   void detach(const std::string& id);
+  /// Takes over what questions to the sandbox's own servers leave by. False when it is not attached.
+  bool put_sources(const std::string& id, std::vector<UniqueFd> udp, std::vector<UniqueFd> tcp);
   bool attached(const std::string& id) const { return sockets_.contains(id); }
   bool idle() const noexcept { return sockets_.empty(); }
   std::vector<std::string> sandboxes() const;

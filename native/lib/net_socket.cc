@@ -86,6 +86,24 @@ BoundSocket open_server_socket(SocketType type, const std::string& address, uint
   return {std::move(fd), bound};
 }
 
+std::vector<UniqueFd> open_client_sockets(SocketType type, unsigned count) {
+  int kind = (type == SocketType::udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  std::vector<UniqueFd> sockets;
+  int family = AF_INET6;
+  while (sockets.size() < count) {
+    UniqueFd fd(::socket(family, kind, 0));
+    if (!fd && errno == EAFNOSUPPORT && family == AF_INET6) {
+      family = AF_INET;
+      continue;
+    }
+    if (!fd) throw_errno("socket", "inet");
+    int off = 0;
+    if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    sockets.push_back(std::move(fd));
+  }
+  return sockets;
+}
+
 BoundSocket reserve_port(SocketType type, const std::string& address, uint16_t port) {
   Endpoint endpoint = parse_endpoint(address, port);
   UniqueFd fd = open_socket(type, endpoint);

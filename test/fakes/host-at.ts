@@ -17,6 +17,7 @@ export function hostAt(path: string): Host {
     nft: (namespace, commands) => host.net.nft(at(namespace), commands),
     nftTable: (namespace, table, family) => host.net.nftTable(at(namespace), table, family),
     nftBaseChains: (namespace) => host.net.nftBaseChains(at(namespace)),
+    openClientSockets: (namespace, protocol, count) => host.net.openClientSockets(at(namespace), protocol, count),
     openSocket: (namespace, protocol, address, port) => host.net.openSocket(at(namespace), protocol, address, port),
   };
   return { ...host, net };

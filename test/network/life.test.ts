@@ -256,14 +256,15 @@ inOwnNamespace(import.meta.url, () => {
           from.address,
         );
       });
-      upstream.bind(53, '127.0.0.1');
+      // The host, as containers of the network see it.
+      upstream.bind(53, '10.213.20.1');
       await once(upstream, 'listening');
-      const open = await engine.open('private', ['127.0.0.1']);
+      const open = await engine.open('private', ['10.213.20.1']);
       await engine.join('one', open);
       expect(await ask(engine.path(open), 'www.example.org')).toBe('192.0.2.99');
       expect(await ask(engine.path(open), 'plain')).toBe('ENOTFOUND');
       await engine.network('jail', { internal: true, ipam: { subnet: '10.213.22.0/24' } });
-      const jailed = await engine.open('private', ['127.0.0.1']);
+      const jailed = await engine.open('private', ['10.213.20.1']);
       await engine.join('jail', jailed);
       expect(await ask(engine.path(jailed), 'secret.example.org')).toBe('ESERVFAIL');
       expect(asked).toEqual(['www.example.org']);

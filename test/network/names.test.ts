@@ -1,9 +1,9 @@
 import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decode, encode } from 'dns-packet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { host } from '@gantry/native/index.js';
 import { NetworkEngine } from './engine.js';
 import { inOwnNamespace } from './namespace.js';
 import { ask, eventually, inside } from './probe.js';
@@ -22,6 +22,18 @@ function nameServers(engine: NetworkEngine): number[] {
       }
     })
     .map(Number);
+}
+
+/** Answers every question that comes to the socket with one address; returns what ends it. */
+function serveName({ fd }: { fd: number }, address: string): () => void {
+  const server = createSocket('udp4');
+  server.on('message', (message, from) => {
+    const { id, questions = [] } = decode(message);
+    const answers = [{ type: 'A' as const, name: questions[0]?.name ?? '', ttl: 60, data: address }];
+    server.send(encode({ type: 'response', ...(id !== undefined && { id }), flags: 0x0180, questions, answers }), from.port, from.address);
+  });
+  server.bind({ fd });
+  return () => server.close();
 }
 
 inOwnNamespace(import.meta.url, () => {
@@ -104,24 +116,56 @@ inOwnNamespace(import.meta.url, () => {
     });
 
     it('of strangers are asked of the next server when one is away', async () => {
-      const upstream = createSocket('udp4');
-      upstream.on('message', (message, from) => {
-        const { id, questions = [] } = decode(message);
-        const answers = [{ type: 'A' as const, name: questions[0]?.name ?? '', ttl: 60, data: '192.0.2.7' }];
-        upstream.send(
-          encode({ type: 'response', ...(id !== undefined && { id }), flags: 0x0180, questions, answers }),
-          from.port,
-          from.address,
-        );
-      });
-      upstream.bind(53, '127.0.0.53');
-      await once(upstream, 'listening');
-      const id = await engine.open('private', ['127.0.0.54', '127.0.0.53']);
+      // The host, as containers of the network see it; nobody is at the first one's port.
+      await host.net.configure('', [{ op: 'add-address', link: 'lo', address: '10.213.99.1/32' }]);
+      const upstream = serveName(await host.net.openSocket('', 'udp', '10.213.99.1', 53), '192.0.2.7');
+      const id = await engine.open('private', ['10.213.20.1', '10.213.99.1']);
       await engine.join('one', id);
       expect(await ask(engine.path(id), 'far.example.org')).toBe('192.0.2.7');
-      upstream.close();
+      upstream();
       expect(await ask(engine.path(id), 'gone.example.org')).toMatch(/ESERVFAIL|ECONNREFUSED/);
       await engine.stop(id);
+    });
+
+    it('are asked of a server that only the container reaches, from where the container is', async () => {
+      const id = await engine.open('private', ['127.0.0.1']);
+      await engine.join('one', id);
+      const own = serveName(await host.net.openSocket(engine.path(id), 'udp', '127.0.0.1', 53), '192.0.2.8');
+      const elsewhere = serveName(await host.net.openSocket('', 'udp', '127.0.0.1', 53), '192.0.2.66');
+      expect(await ask(engine.path(id), 'own.example.org')).toBe('192.0.2.8');
+      // Also after the daemon came back, and when another process took over.
+      await engine.restart();
+      expect(await ask(engine.path(id), 'own.example.org')).toBe('192.0.2.8');
+      const [killed = 0] = nameServers(engine);
+      process.kill(killed, 'SIGKILL');
+      await eventually(async () => (await ask(engine.path(id), 'own.example.org')) === '192.0.2.8', 'names are back');
+      own();
+      elsewhere();
+      await engine.stop(id);
+    });
+
+    it('are asked of a server from another port each time, many at once, and nothing outlives the container', async () => {
+      await host.net.configure('', [{ op: 'add-address', link: 'lo', address: '10.213.99.2/32' }]);
+      const { fd } = await host.net.openSocket('', 'udp', '10.213.99.2', 53);
+      const silent = createSocket('udp4');
+      const ports = new Set<number>();
+      silent.on('message', (_, from) => ports.add(from.port));
+      silent.bind({ fd });
+      const [pid = 0] = nameServers(engine);
+      const descriptors = (of: number): number => readdirSync(`/proc/${of}/fd`).length;
+      const before = descriptors(pid);
+      const id = await engine.open('private', ['10.213.99.2']);
+      await engine.join('one', id);
+      const script = `const socket = require('node:dgram').createSocket('udp4');
+        const names = Array.from({ length: 100 }, (_, i) => Buffer.concat([Buffer.from([i >> 8, i & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3]),
+          Buffer.from(String(100 + i)), Buffer.from([7]), Buffer.from('example'), Buffer.from([0, 0, 1, 0, 1])]));
+        socket.connect(53, '127.0.0.11', async () => { for (const name of names) await new Promise((done) => socket.send(name, done)); process.exit(0); });`;
+      await inside(engine.path(id), process.execPath, '-e', script);
+      await eventually(async () => ports.size >= 20, 'questions arrive from ports of their own');
+      // Those that wait for an answer hold sockets in the namespace; it ends all the same.
+      await engine.stop(id);
+      await eventually(async () => descriptors(pid) <= before, 'the sockets are closed');
+      silent.close();
     });
 
     it('are answered after any bytes', async () => {

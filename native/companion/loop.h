@@ -8,7 +8,7 @@
 
 #include "gantry/fd.h"
 
-namespace gantry::dns {
+namespace gantry {
 
 /// Something with a descriptor that the loop watches.
 class Source {
@@ -39,6 +39,9 @@ class Loop {
   void remove(Source* source);
   void set_deadline(Source* source, int64_t milliseconds_from_now);
 
+  /// Of the clock that deadlines are measured by.
+  static int64_t now_ms();
+
   /// Runs until `stop`.
   void run();
   void stop() noexcept { stopped_ = true; }
@@ -60,4 +63,4 @@ class Loop {
   std::vector<std::unique_ptr<Source>> removed_;
 };
 
-}  // namespace gantry::dns
+}  // namespace gantry

@@ -8,17 +8,13 @@
 
 #include "gantry/error.h"
 
-namespace gantry::dns {
+namespace gantry {
 
-namespace {
-
-int64_t now_ms() {
+int64_t Loop::now_ms() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
 }
-
-}  // namespace
 
 Loop::Loop() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (!epoll_) throw_errno("epoll_create1");
@@ -96,4 +92,4 @@ void Loop::run() {
   }
 }
 
-}  // namespace gantry::dns
+}  // namespace gantry

@@ -1,0 +1,21 @@
+# What the programs beside the daemon share (gantry-dns, gantry-proxy); built for those that this build has.
+file(GLOB COMPANION_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+add_library(companion-parts STATIC EXCLUDE_FROM_ALL ${COMPANION_SOURCES})
+target_include_directories(companion-parts PUBLIC ${CMAKE_SOURCE_DIR}/include ${CMAKE_CURRENT_LIST_DIR})
+target_compile_options(companion-parts PRIVATE -ffunction-sections -fdata-sections)
+
+# A program of the sources of one folder. Static, as it outlives the daemon and so an upgrade of the host's libraries.
+function(add_companion name folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
+  list(REMOVE_ITEM sources ${folder}/main.cc)
+  add_library(${name}-parts STATIC ${sources})
+  target_include_directories(${name}-parts PUBLIC ${folder})
+  target_link_libraries(${name}-parts PUBLIC companion-parts)
+  target_compile_options(${name}-parts PRIVATE -ffunction-sections -fdata-sections)
+  if(NOT GANTRY_SANITIZE)
+    add_executable(gantry-${name} ${folder}/main.cc)
+    target_link_libraries(gantry-${name} PRIVATE ${name}-parts)
+    set_target_properties(gantry-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${GANTRY_BIN} POSITION_INDEPENDENT_CODE OFF)
+    target_link_options(gantry-${name} PRIVATE -static -no-pie -Wl,--gc-sections -s)
+  endif()
+endfunction()
