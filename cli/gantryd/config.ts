@@ -205,6 +205,7 @@ function fromValues(values: Values): DaemonConfig {
     icc: flag('icc', true),
     ipMasquerade: flag('ip-masq', true),
     ipForward: flag('ip-forward', true),
+    userlandProxy: flag('userland-proxy', true),
     defaultHostIp: text('ip', '0.0.0.0') === '0.0.0.0' ? '' : text('ip'),
     dns: list('dns'),
     dnsOptions: list('dns-opts'),

@@ -63,7 +63,11 @@ export function driverOptions(settings: Settings): (kind: DriverKind, name: stri
         return options;
       }
       case 'network':
-        return { 'ip-forward': String(settings.ipForward), ...clusterOptions(settings, `${name}.`) };
+        return {
+          'ip-forward': String(settings.ipForward),
+          ...(name === 'bridge' && { 'userland-proxy': String(settings.userlandProxy) }),
+          ...clusterOptions(settings, `${name}.`),
+        };
       case 'ipam':
         if (name === 'cluster') return clusterOptions(settings, 'ipam.');
         return settings.defaultAddressPools.length === 0 ? {} : { 'default-address-pools': JSON.stringify(settings.defaultAddressPools) };

@@ -38,6 +38,7 @@ export const options: readonly Option[] = [
   option('icc', 'boolean', 'containers of the default network may talk to each other'),
   option('ip-masq', 'boolean', 'masquerade for the default network'),
   option('ip-forward', 'boolean', 'switch IP forwarding on'),
+  option('userland-proxy', 'boolean', 'one process for the published ports that the kernel cannot serve'),
   option('ip', 'string', 'host address for published ports that name none'),
   option('dns', 'list', 'DNS server for containers'),
   option('dns-opts', 'list', 'DNS option for containers', { flag: 'dns-opt' }),

@@ -37,6 +37,8 @@ export interface Settings {
   readonly icc: boolean;
   readonly ipMasquerade: boolean;
   readonly ipForward: boolean;
+  /** A process serves the published ports that the kernel cannot. */
+  readonly userlandProxy: boolean;
   /** Host address that published ports bind to when none is given; '' for all. */
   readonly defaultHostIp: string;
   readonly dns: readonly string[];

@@ -105,7 +105,7 @@ export class SystemService implements System {
       arch: OCI_ARCHITECTURES[process.arch] ?? process.arch,
       kernelVersion: release(),
       nodeVersion: process.version,
-      components: ['gantry-shim', 'gantry-runtime', 'gantry-init', 'gantry-dns'].map((name) => ({
+      components: ['gantry-shim', 'gantry-runtime', 'gantry-init', 'gantry-dns', 'gantry-proxy'].map((name) => ({
         name,
         version,
         details: { GitCommit: gitCommit },

@@ -25,6 +25,7 @@ export const testSettings = (own: Partial<Settings>): Settings => ({
   icc: true,
   ipMasquerade: true,
   ipForward: false,
+  userlandProxy: true,
   defaultHostIp: '',
   dns: [],
   dnsOptions: [],

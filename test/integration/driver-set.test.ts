@@ -53,7 +53,7 @@ describe('a set of drivers', () => {
     expect(packagesOf(allDrivers())).toContain('libseccomp-dev');
     const [small, full] = [sources(smallest), sources(join(root, 'drivers/set.json'))];
     expect(full).toEqual(expect.arrayContaining(small));
-    for (const left of [/^runtime\//, /^lib\/btrfs/, /^lib\/nft/, /^lib\/conntrack/, /^dns\//]) {
+    for (const left of [/^runtime\//, /^lib\/btrfs/, /^lib\/nft/, /^lib\/conntrack/, /^dns\//, /^proxy\//]) {
       expect(
         full.some((file) => left.test(file)),
         String(left),

@@ -53,7 +53,9 @@ export class NetworkEngine {
   async start(): Promise<void> {
     const { dataRoot, execRoot, instance } = this.settings;
     const { cluster } = this.place;
-    const env = { dataRoot, execRoot, instance, ...this.place, log: silentLog, optionsFor: () => ({}) };
+    const options: Record<string, string> = this.settings.userlandProxy ? {} : { 'userland-proxy': 'false' };
+    const optionsFor = (_kind: string, name: string) => (name === 'bridge' ? options : {});
+    const env = { dataRoot, execRoot, instance, ...this.place, log: silentLog, optionsFor };
     this.registry = new DriverRegistry([inTree()], env);
     this.database = Database.open(join(this.root, 'state.db'));
     this.service = new NetworkService(this.settings, silentLog, this.place.host, this.database, this.registry, this.events);

@@ -8,6 +8,9 @@ import { BRIEFLY, eventually, inside, reach, reachUdp, serve, serveUdp } from '.
 
 const HOST = '10.213.200.1';
 
+/** Without those that the proxy publishes: these networks have no IPv6. */
+const inV4 = <P extends { readonly hostIp: string }>(ports: readonly P[]): P[] => ports.filter(({ hostIp }) => !hostIp.includes(':'));
+
 inOwnNamespace(import.meta.url, () => {
   const engine = new NetworkEngine();
   const neighbour = join(engine.root, 'neighbour');
@@ -105,7 +108,8 @@ inOwnNamespace(import.meta.url, () => {
       const other = await engine.open();
       const second = await engine.join('red', other, { ports: [{ ...tcpPort(81, 18090), hostPortEnd: 18092 }] });
       expect(first.published[0]?.hostPort).toBeGreaterThanOrEqual(32_768);
-      expect([first.published[1]?.hostPort, second.published[0]?.hostPort]).toEqual([18090, 18091]);
+      expect(inV4(first.published).map(({ hostPort }) => hostPort)).toEqual([first.published[0]?.hostPort, 18090]);
+      expect(inV4(second.published).map(({ hostPort }) => hostPort)).toEqual([18091]);
     });
 
     it('that is taken, by a container or by a process, is refused with nothing left behind', async () => {
@@ -118,14 +122,14 @@ inOwnNamespace(import.meta.url, () => {
       expect(engine.service.endpointsOf(id)).toEqual({});
       // What was reserved before the failure is free again.
       const state = await engine.join('red', id, { ports: [tcpPort(80, 18200)] });
-      expect(state.published).toHaveLength(1);
+      expect(inV4(state.published)).toHaveLength(1);
       await engine.stop(id);
     });
 
     it('can be published and taken away while the container runs, and is as before when that fails', async () => {
-      const { id, address } = await web('red', 'live', tcpPort(80, 18210));
+      const { id } = await web('red', 'live', tcpPort(80, 18210));
       stops.push(await serve(engine.path(id), '0.0.0.0', 81, 'second'));
-      expect(await engine.service.publish('red', id, [tcpPort(80, 18210), tcpPort(81, 18211)])).toHaveLength(2);
+      expect(inV4(await engine.service.publish('red', id, [tcpPort(80, 18210), tcpPort(81, 18211)]))).toHaveLength(2);
       expect(await reach(neighbour, HOST, 18210)).toMatch(/^live /);
       expect(await reach(neighbour, HOST, 18211)).toMatch(/^second /);
       await expect(engine.service.publish('red', id, [tcpPort(80, 18212), tcpPort(81, 18080)])).rejects.toMatchObject({ kind: 'conflict' });
@@ -133,31 +137,23 @@ inOwnNamespace(import.meta.url, () => {
       expect(await reach(neighbour, HOST, 18211)).toMatch(/^second /);
       host.net.closeSocket(host.net.reservePort('tcp', '0.0.0.0', 18212).fd);
       await engine.restart();
-      expect(engine.service.endpointsOf(id)['red']?.published.map(({ hostPort }) => hostPort)).toEqual([18210, 18211]);
+      const published = engine.service.endpointsOf(id)['red']?.published ?? [];
+      expect(inV4(published).map(({ hostPort }) => hostPort)).toEqual([18210, 18211]);
       await engine.service.publish('red', id, [tcpPort(81, 18211)]);
       expect(await reach(neighbour, HOST, 18210, BRIEFLY)).toBe('nothing');
       expect(await reach(neighbour, HOST, 18211)).toMatch(/^second /);
       const { ports } = await engine.service.exposure();
-      expect(ports.filter(({ containerId }) => containerId === id)).toEqual([
-        {
-          container: 'live',
-          containerId: id,
-          network: 'red',
-          protocol: 'tcp',
-          containerPort: 81,
-          address: '0.0.0.0',
-          port: 18211,
-          reach: 'everyone',
-        },
-      ]);
-      expect(address).not.toBe('');
+      const own = { container: 'live', containerId: id, network: 'red', protocol: 'tcp', containerPort: 81 };
+      expect(ports.filter(({ containerId }) => containerId === id)).toEqual(
+        ['0.0.0.0', '::'].map((address) => ({ ...own, address, port: 18211, reach: 'everyone' })),
+      );
     });
 
     it('has one owner each, however many want it at once', async () => {
       const ids = await Promise.all(Array.from({ length: 60 }, () => engine.open()));
       const results = await Promise.allSettled(ids.map((id, i) => engine.join('red', id, { ports: [tcpPort(80, 18220 + (i % 20))] })));
       const owners = results.flatMap((result) =>
-        result.status === 'fulfilled' ? result.value.published.map(({ hostPort }) => hostPort) : [],
+        result.status === 'fulfilled' ? inV4(result.value.published).map(({ hostPort }) => hostPort) : [],
       );
       expect(owners.toSorted()).toEqual(Array.from({ length: 20 }, (_, i) => 18220 + i));
       for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject({ kind: 'conflict' });

@@ -10,37 +10,17 @@ import type {
   PortBinding,
   PublishedPort,
 } from '@gantry/core/contracts/network.js';
+import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import { join } from 'node:path';
 import { BridgeLinks } from './bridge-links.js';
-import { type Elements, type FirewallNetwork, type FirewallPorts, firewallTable, networkElements, portElements } from './firewall.js';
+import { type BridgeNetwork, type Endpoint, networkChange, portChange, portsIn } from './bridge-network.js';
+import { type FirewallNetwork, firewallTable } from './firewall.js';
 import { type Change, FirewallKeeper } from './firewall-keeper.js';
 import { endpointMac, Names } from './names.js';
-import { type BridgeOptions, type GatewayMode, parseOptions } from './options.js';
+import { type GatewayMode, parseOptions } from './options.js';
+import { PortProxy } from './port-proxy.js';
 import { type PortReservation, PortReserver, type Reach } from './ports.js';
-
-interface Endpoint {
-  /** Without prefix length; '' for none. */
-  readonly address: string;
-  readonly addressV6: string;
-  readonly mac: string;
-  reservation: PortReservation | undefined;
-}
-
-interface BridgeNetwork {
-  readonly bridge: string;
-  readonly options: BridgeOptions;
-  /** By family; a family that is missing is one that the network does not have. */
-  readonly firewall: Partial<Record<NftFamily, FirewallNetwork>>;
-  /** With prefix length; those that the bridge has itself. */
-  readonly gateways: readonly string[];
-  /** What containers are told of them. */
-  readonly gateway: string | undefined;
-  readonly gatewayV6: string | undefined;
-  readonly internal: boolean;
-  readonly endpoints: Map<string, Endpoint>;
-}
-
-const families: readonly NftFamily[] = ['ip', 'ip6'];
 
 /**
  * Networks as bridges of the host, endpoints as pairs whose far end is born in the sandbox, and one nftables table for
@@ -51,6 +31,7 @@ export class BridgeDriver implements NetworkDriver {
   private readonly names: Names;
   private readonly links: BridgeLinks;
   private readonly reserver: PortReserver;
+  private readonly proxy: PortProxy;
   private readonly firewall: FirewallKeeper;
   private readonly networks = new Map<string, BridgeNetwork>();
   /** Before it the former daemon's tables go on serving what lives. */
@@ -61,7 +42,8 @@ export class BridgeDriver implements NetworkDriver {
   constructor(private readonly env: DriverEnv) {
     this.names = new Names(env.instance);
     this.links = new BridgeLinks(env, this.names);
-    this.reserver = new PortReserver(env.host.net, env.log);
+    this.proxy = new PortProxy(env.host.process, env.host.net, env.log, join(env.runRoot, 'proxy.sock'));
+    this.reserver = new PortReserver(env.host.net, env.log, this.proxy);
     this.firewall = new FirewallKeeper(env.host.net, env.log, this.names.table, (family) => this.table(family));
   }
 
@@ -106,7 +88,7 @@ export class BridgeDriver implements NetworkDriver {
     await this.links.remove(networkId);
     if (!network) return;
     this.networks.delete(networkId);
-    for (const endpoint of network.endpoints.values()) endpoint.reservation?.release();
+    for (const { reservation } of network.endpoints.values()) if (reservation) await this.giveBack(reservation);
     await this.change(networkChange(network, undefined));
   }
 
@@ -167,23 +149,21 @@ export class BridgeDriver implements NetworkDriver {
     const network = this.network(networkId);
     const endpoint = this.endpoint(network, endpointId);
     const before = endpoint.reservation;
-    // The old ones first: the new list may hold the same.
-    before?.release();
     endpoint.reservation = undefined;
     let reservation: PortReservation | undefined;
     try {
-      reservation = this.reserver.reserve({
-        // Ports of an internal network would never be reached.
-        bindings: network.internal ? [] : ports,
-        defaultHostIp: network.options.hostBinding,
-        v4: reachOf(endpoint.address, network.options.gatewayMode),
-        v6: reachOf(endpoint.addressV6, network.options.gatewayModeV6),
-        tolerant: !this.settled,
-      });
+      // The old ones first: the new list may hold the same. Connections through those that stay go on.
+      const shared = before?.sharedWith(ports);
+      if (before) await this.giveBack(before, shared);
+      reservation = this.reserve(network, endpoint, ports, !this.settled);
+      for (const id of shared ?? []) if (!reservation.proxied.includes(id)) this.proxy.drop(id);
       endpoint.reservation = reservation;
-      await this.change(portChange(network, endpoint, before, reservation));
+      await Promise.all([
+        this.changePorts(network, endpoint, before, reservation),
+        this.settled && (before || reservation.proxied.length > 0) ? this.proxy.settled() : undefined,
+      ]);
     } catch (error) {
-      reservation?.release();
+      if (reservation) await this.giveBack(reservation).catch(() => undefined);
       endpoint.reservation = undefined;
       await this.takeBack(network, endpoint, before, error);
       throw error;
@@ -200,9 +180,9 @@ export class BridgeDriver implements NetworkDriver {
     endpoint.reservation = undefined;
     // A transaction that takes elements away makes the kernel wait some 10 ms; nobody's answer should. Changes keep their
     // order, so whoever publishes the same port next is not hurt.
-    reservation.release();
+    await this.giveBack(reservation);
     this.inBackground('taking away published ports', async () => {
-      await this.change(portChange(network, endpoint, reservation, undefined));
+      await this.changePorts(network, endpoint, reservation, undefined);
       if (!reservation.ports.some(({ protocol }) => protocol === 'udp')) return;
       for (const replySource of [endpoint.address, endpoint.addressV6])
         if (replySource) await this.env.host.net.flushFlows({ v6: isIPv6(replySource), protocol: 'udp', replySource });
@@ -213,7 +193,7 @@ export class BridgeDriver implements NetworkDriver {
     const known = new Set([...this.networks].flatMap(([id, network]) => [id, ...network.endpoints.keys()]));
     await this.links.sweep(known);
     this.settled = true;
-    await this.firewall.start();
+    await Promise.all([this.firewall.start(), this.proxy.adopt()]);
   }
 
   /** Whether the kernel has exactly what follows from the records; makes it so when not. */
@@ -231,9 +211,10 @@ export class BridgeDriver implements NetworkDriver {
     const networks = [...this.networks.values()];
     for (const { endpoints } of networks)
       for (const endpoint of endpoints.values()) {
-        endpoint.reservation?.release();
+        endpoint.reservation?.letGo();
         endpoint.reservation = undefined;
       }
+    await this.proxy.close();
     if (networks.length === 0 || networks.some(({ endpoints }) => endpoints.size > 0)) return;
     await this.links.removeBridges(networks.map(({ bridge }) => bridge));
     await this.firewall.remove();
@@ -284,20 +265,41 @@ export class BridgeDriver implements NetworkDriver {
   private async takeBack(network: BridgeNetwork, endpoint: Endpoint, before: PortReservation | undefined, cause: unknown): Promise<void> {
     if (!before) return;
     try {
-      endpoint.reservation = this.reserver.reserve({
-        bindings: before.ports,
-        defaultHostIp: '',
-        v4: reachOf(endpoint.address, network.options.gatewayMode),
-        v6: reachOf(endpoint.addressV6, network.options.gatewayModeV6),
-        tolerant: false,
-      });
+      endpoint.reservation = this.reserve(network, endpoint, before.ports, false);
+      await this.proxy.settled();
     } catch (error) {
       this.env.log.error('published ports were lost when others could not be published', {
         error: messageOf(error),
         because: messageOf(cause),
       });
-      await this.change(portChange(network, endpoint, before, undefined));
+      await this.giveBack(before).catch(() => undefined);
+      await this.changePorts(network, endpoint, before, undefined);
     }
+  }
+
+  private reserve(
+    { internal, options }: BridgeNetwork,
+    { address, addressV6 }: Endpoint,
+    ports: readonly PortBinding[],
+    tolerant: boolean,
+  ): PortReservation {
+    return this.reserver.reserve({
+      // Ports of an internal network would never be reached.
+      bindings: internal ? [] : ports,
+      defaultHostIp: options.hostBinding,
+      v4: reachOf(address, options.gatewayMode),
+      v6: reachOf(addressV6, options.gatewayModeV6),
+      address,
+      addressV6,
+      proxy: this.env.options['userland-proxy'] !== 'false' && hostHasIPv6(),
+      tolerant,
+    });
+  }
+
+  /** Resolves when the ports are free for whoever wants them next. */
+  private async giveBack(reservation: PortReservation, keep?: ReadonlySet<string>): Promise<void> {
+    reservation.release(keep);
+    if (reservation.proxied.length > 0) await this.proxy.settled();
   }
 
   private async afterPublishing(endpointId: string, { ports }: PortReservation): Promise<void> {
@@ -331,6 +333,18 @@ export class BridgeDriver implements NetworkDriver {
     if (this.settled) await this.firewall.change(change);
   }
 
+  private async changePorts(
+    network: BridgeNetwork,
+    endpoint: Endpoint,
+    before: PortReservation | undefined,
+    after: PortReservation | undefined,
+  ): Promise<void> {
+    const change = portChange(network, endpoint, before, after);
+    // A container without IPv6 has ports there by the proxy, which is nothing to a host without networks of IPv6.
+    if (change.ip6 && ![...this.networks.values()].some(({ firewall }) => firewall.ip6)) delete change.ip6;
+    await this.change(change);
+  }
+
   private table(family: NftFamily): NftTable | undefined {
     const networks = [...this.networks.values()].filter(({ firewall }) => firewall[family]);
     if (networks.length === 0) return undefined;
@@ -360,48 +374,18 @@ export class BridgeDriver implements NetworkDriver {
   }
 }
 
+/** Whether any link of the host has an address of it, be it only ::1. */
+function hostHasIPv6(): boolean {
+  try {
+    return readFileSync('/proc/net/if_inet6', 'utf8') !== '';
+  } catch {
+    return false;
+  }
+}
+
 const withoutPrefix = (address: string): string => address.split('/')[0] ?? '';
 
 /** A bridge of which the host is no part has no address of its own. */
 const ownAddress = ({ gateway }: IpamData, mode: GatewayMode): string[] => (gateway && mode !== 'isolated' ? [gateway] : []);
 
 const reachOf = (address: string, mode: GatewayMode): Reach => (address === '' ? false : mode === 'routed' ? 'routed' : 'translated');
-
-const portsIn = (
-  family: NftFamily,
-  { options }: BridgeNetwork,
-  { address, addressV6 }: Endpoint,
-  { ports }: PortReservation,
-): FirewallPorts => ({
-  address: family === 'ip6' ? addressV6 : address,
-  direct: options.trustedInterfaces.length > 0,
-  ports: ports.filter(({ hostIp }) => isIPv6(hostIp) === (family === 'ip6')),
-});
-
-const networkChange = (before: BridgeNetwork | undefined, after: BridgeNetwork | undefined): Change =>
-  changeOf((family) => {
-    const [old, own] = [before?.firewall[family], after?.firewall[family]];
-    return [old && networkElements(old), own && networkElements(own)];
-  });
-
-const portChange = (
-  network: BridgeNetwork,
-  endpoint: Endpoint,
-  before: PortReservation | undefined,
-  after: PortReservation | undefined,
-): Change =>
-  changeOf((family) => [
-    before && portElements(portsIn(family, network, endpoint, before)),
-    after && portElements(portsIn(family, network, endpoint, after)),
-  ]);
-
-/** A family without elements is left out, so that it needs no table. */
-function changeOf(parts: (family: NftFamily) => [Elements | undefined, Elements | undefined]): Change {
-  const change: Record<string, { remove?: Elements; add?: Elements }> = {};
-  for (const family of families) {
-    const [remove, add] = parts(family);
-    const touched = [remove, add].some((elements) => elements && Object.values(elements).some((list) => list.length > 0));
-    if (touched) change[family] = { ...(remove && { remove }), ...(add && { add }) };
-  }
-  return change;
-}

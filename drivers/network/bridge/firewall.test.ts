@@ -8,6 +8,7 @@ const quiet: FirewallNetwork = { bridge: 'br-quiet', subnet: '10.213.3.0/24', in
 const web = {
   address: '10.213.1.2',
   direct: false,
+  proxied: [],
   ports: [
     { protocol: 'tcp', containerPort: 80, hostIp: '0.0.0.0', hostPort: 8080 },
     { protocol: 'udp', containerPort: 53, hostIp: '127.0.0.1', hostPort: 5353 },
@@ -75,7 +76,9 @@ describe('the firewall of bridge networks', () => {
     const routed: FirewallNetwork = { ...red, subnet: 'fd00:1::/64', mode: 'routed' };
     const open: FirewallNetwork = { ...red, bridge: 'br-open', subnet: 'fd00:2::/64', mode: 'nat-unprotected' };
     const port = { protocol: 'tcp', containerPort: 80, hostIp: '::', hostPort: 0 } as const;
-    const { sets } = listingOf(firewallTable('ip6', 't', [routed, open], [{ address: 'fd00:1::2', direct: false, ports: [port] }]));
+    const { sets } = listingOf(
+      firewallTable('ip6', 't', [routed, open], [{ address: 'fd00:1::2', direct: false, proxied: [], ports: [port] }]),
+    );
     expect(sets).toMatchObject({
       routed: ['br-red'],
       'routed-ports': ['fd00:1::2 . tcp . 80'],

@@ -1,4 +1,14 @@
-import type { NftElement, NftFamily, NftListing, NftRule, NftSet, NftTable, NftType, NftValue } from '@gantry/core/contracts/host-net.js';
+import type {
+  NftChain,
+  NftElement,
+  NftFamily,
+  NftListing,
+  NftRule,
+  NftSet,
+  NftTable,
+  NftType,
+  NftValue,
+} from '@gantry/core/contracts/host-net.js';
 import type { PublishedPort } from '@gantry/core/contracts/network.js';
 import type { GatewayMode } from './options.js';
 
@@ -25,6 +35,8 @@ export interface FirewallPorts {
   /** They are reached there too, from links that the network trusts. */
   readonly direct: boolean;
   readonly ports: readonly PublishedPort[];
+  /** Those that a process of the host serves. */
+  readonly proxied: readonly PublishedPort[];
 }
 
 type SetName =
@@ -40,7 +52,9 @@ type SetName =
   | 'trusted'
   | 'direct-ports'
   | 'published'
-  | 'published-any';
+  | 'published-any'
+  | 'proxied'
+  | 'proxied-any';
 export type Elements = Partial<Record<SetName, readonly NftElement[]>>;
 
 /** What differs between the families. */
@@ -85,6 +99,9 @@ function setTypes(family: NftFamily): Record<SetName, Omit<NftSet, 'elements'>> 
     published: { name: 'published', key: [address, 'protocol', 'port'], data: [address, 'port'] },
     /** Ports published on all of them. */
     'published-any': { name: 'published-any', key: ['protocol', 'port'], data: [address, 'port'] },
+    /** The same of those that a process of the host serves. */
+    proxied: { name: 'proxied', key: [address, 'protocol', 'port'] },
+    'proxied-any': { name: 'proxied-any', key: ['protocol', 'port'] },
   };
 }
 
@@ -109,17 +126,23 @@ export function networkElements(network: FirewallNetwork): Elements {
 }
 
 /** A port without a host's port is one of a routed network: it is reached at the container's address. */
-export function portElements({ address, ports, direct }: FirewallPorts): Elements {
-  const published: NftElement[] = [];
-  const anywhere: NftElement[] = [];
-  const routed: NftElement[] = [];
-  for (const port of ports) {
-    const data: NftValue[] = [address, port.containerPort];
-    if (port.hostPort === 0) routed.push({ key: [address, port.protocol, port.containerPort] });
-    else if (isEverywhere(port.hostIp)) anywhere.push({ key: [port.protocol, port.hostPort], data });
-    else published.push({ key: [port.hostIp, port.protocol, port.hostPort], data });
-  }
-  return { published, 'published-any': anywhere, 'routed-ports': routed, ...(direct && { 'direct-ports': directPorts(address, ports) }) };
+export function portElements({ address, ports, direct, proxied }: FirewallPorts): Elements {
+  const translated = ports.filter(({ hostPort }) => hostPort !== 0);
+  const everywhere = ({ hostIp }: PublishedPort): boolean => isEverywhere(hostIp);
+  const onOne = ({ hostIp }: PublishedPort): boolean => !isEverywhere(hostIp);
+  const one = ({ hostIp, protocol, hostPort }: PublishedPort): NftValue[] => [hostIp, protocol, hostPort];
+  const any = ({ protocol, hostPort }: PublishedPort): NftValue[] => [protocol, hostPort];
+  const to = ({ containerPort }: PublishedPort): NftValue[] => [address, containerPort];
+  return {
+    published: translated.filter(onOne).map((port) => ({ key: one(port), data: to(port) })),
+    'published-any': translated.filter(everywhere).map((port) => ({ key: any(port), data: to(port) })),
+    'routed-ports': ports
+      .filter(({ hostPort }) => hostPort === 0)
+      .map(({ protocol, containerPort }) => ({ key: [address, protocol, containerPort] })),
+    ...(direct && { 'direct-ports': directPorts(address, ports) }),
+    proxied: proxied.filter(onOne).map((port) => ({ key: one(port) })),
+    'proxied-any': proxied.filter(everywhere).map((port) => ({ key: any(port) })),
+  };
 }
 
 /** A port that is published twice is one. */
@@ -159,6 +182,15 @@ export function firewallTable(
   for (const elements of [...networks.map(networkElements), ...ports.map(portElements)])
     for (const set of setNames) (all[set] ??= []).push(...(elements[set] ?? []));
   const { loopback, icmp, redirect } = terms[family];
+  // IPv6 has no route_localnet: an answer for ::1 from another link is never delivered. And no packet from a link-local address is
+  // ever forwarded. Both go to the proxy's sockets, or are refused, which is better than silence for a client that has other addresses.
+  const notTranslated =
+    family === 'ip6'
+      ? [
+          rule('the IPv6 loopback is not translated', { type: 'match', field: 'daddr', value: loopback }, giveBack),
+          rule('link-local senders are not translated', { type: 'match', field: 'saddr', value: 'fe80::/10' }, giveBack),
+        ]
+      : [];
   return {
     name,
     family,
@@ -185,6 +217,7 @@ export function firewallTable(
         base: { type: 'nat', hook: 'prerouting', priority: -100 },
         rules: [
           rule('internal networks reach no published port', { type: 'in', fields: ['iifname'], set: 'internal' }, giveBack),
+          ...notTranslated,
           rule(
             'to this host',
             { type: 'match', field: 'fib-daddr-type', value: 'local' },
@@ -196,11 +229,7 @@ export function firewallTable(
         name: 'output',
         base: { type: 'nat', hook: 'output', priority: -100 },
         rules: [
-          // IPv6 has no route_localnet: an answer for ::1 from another link is never delivered. Refused at once is better
-          // than nothing for a client that has 127.0.0.1 to try as well.
-          ...(family === 'ip6'
-            ? [rule('the IPv6 loopback is not translated', { type: 'match', field: 'daddr', value: loopback }, giveBack)]
-            : []),
+          ...notTranslated,
           rule(
             'from this host to itself',
             { type: 'match', field: 'fib-daddr-type', value: 'local' },
@@ -208,6 +237,8 @@ export function firewallTable(
           ),
         ],
       },
+      // The proxy's sockets are the host's, and what is internal would reach them as it reaches the host.
+      ...(family === 'ip6' ? [inputChain] : []),
       {
         name: 'filter-output',
         base: { type: 'filter', hook: 'output', priority: 0 },
@@ -243,6 +274,27 @@ export function firewallTable(
     ],
   };
 }
+
+const inputChain: NftChain = {
+  name: 'input',
+  base: { type: 'filter', hook: 'input', priority: 0 },
+  rules: [
+    rule(
+      'internal networks reach no port that the proxy publishes on one address',
+      { type: 'in', fields: ['iifname'], set: 'internal' },
+      { type: 'in', fields: ['daddr', 'protocol', 'dport'], set: 'proxied' },
+      { type: 'counter' },
+      drop,
+    ),
+    rule(
+      'nor one that it publishes on all',
+      { type: 'in', fields: ['iifname'], set: 'internal' },
+      { type: 'in', fields: ['protocol', 'dport'], set: 'proxied-any' },
+      { type: 'counter' },
+      drop,
+    ),
+  ],
+};
 
 const publishRules: readonly NftRule[] = [
   rule('published on one address', { type: 'dnat-map', fields: ['daddr', 'protocol', 'dport'], map: 'published' }),

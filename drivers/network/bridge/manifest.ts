@@ -4,7 +4,7 @@ import { BridgeDriver } from './driver.js';
 
 /**
  * Option `ip-forward`: `false` leaves the host's forwarding switch alone; else it is turned on with the first network that
- * is not internal, and stays on.
+ * is not internal, and stays on. Option `userland-proxy`: `false` leaves out published ports that the kernel cannot serve.
  */
 export const bridgeNetwork: DriverManifest<'network'> = {
   kind: 'network',
