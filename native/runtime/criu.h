@@ -89,7 +89,7 @@ struct CriuPlace {
   /// Opened by criu's process as kCriuImages and kCriuWork, since a folder of another mount namespace is of no use
   /// there. Empty for requests that need none.
   std::string images, work;
-  /// The images opened already, by a mount of no namespace; -1 for none.
+  /// The images opened already, by `enter`; -1 for none.
   int images_mount = -1;
   /// Those that it inherits, from kCriuInherited on in this order.
   std::vector<int> descriptors;

@@ -9,8 +9,10 @@
 #include "namespaces.h"
 
 namespace gantry::runtime {
+namespace {
 
-UniqueFd make_user_namespace(const Plan& plan, const std::vector<IdMapping>& uids, const std::vector<IdMapping>& gids) {
+/// A user namespace that exists only for its mappings.
+UniqueFd user_namespace(const Plan& plan, const std::vector<IdMapping>& uids, const std::vector<IdMapping>& gids) {
   Child holder = spawn_idle(CLONE_NEWUSER);
   Spec mappings;
   mappings.uid_mappings = uids;
@@ -22,15 +24,13 @@ UniqueFd make_user_namespace(const Plan& plan, const std::vector<IdMapping>& uid
   return fd;
 }
 
-namespace {
-
 /// The user namespace whose mappings an id-mapped mount takes: its own, or the container's.
 UniqueFd mapping_of(const Plan& plan, const MountSpec& entry) {
-  if (!entry.uid_mappings.empty()) return make_user_namespace(plan, entry.uid_mappings, entry.gid_mappings);
+  if (!entry.uid_mappings.empty()) return user_namespace(plan, entry.uid_mappings, entry.gid_mappings);
   const auto* ns = plan.spec.find_namespace(CLONE_NEWUSER);
   if (!ns) throw InvalidInput("idmap without mappings: " + entry.destination);
   if (!ns->path.empty()) return open_namespace(ns->path, CLONE_NEWUSER);
-  return make_user_namespace(plan, plan.spec.uid_mappings, plan.spec.gid_mappings);
+  return user_namespace(plan, plan.spec.uid_mappings, plan.spec.gid_mappings);
 }
 
 }  // namespace

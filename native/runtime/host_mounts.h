@@ -12,9 +12,6 @@ namespace gantry::runtime {
 /// their sources may lie where its root may not go. Detached.
 std::vector<std::pair<std::size_t, UniqueFd>> make_host_mounts(const Plan& plan);
 
-/// A user namespace that exists only for its mappings.
-UniqueFd make_user_namespace(const Plan& plan, const std::vector<IdMapping>& uids, const std::vector<IdMapping>& gids);
-
 /// A detached copy of a bind mount's source.
 UniqueFd clone_source(const Plan& plan, const MountSpec& entry, bool recursive);
 

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,25 +23,54 @@
 #include "path_in_root.h"
 #include "standard_streams.h"
 
+// From sys/mount.h, which cannot be included beside linux/mount.h.
+extern "C" int umount2(const char* target, int flags) noexcept;
+
 namespace gantry::runtime {
 namespace {
 
 constexpr char kRestoreLog[] = "restore.log";
 constexpr std::size_t kMaxDescriptorsBytes = 64 << 10;
 constexpr unsigned long kSlave = 1ul << 19;
+constexpr int kDetach = 2;  // MNT_DETACH
 
-/// criu wants a root that is a mount whose parent nothing covers. In a mount namespace of our own, which goes with the
-/// process, the container's folder is such a place, and nothing of it is seen outside or stays behind.
-UniqueFd attach_root(const Plan& plan, const std::string& place) {
+/// Nothing that is mounted here is seen outside, or stays behind.
+void own_mount_namespace() {
   if (::unshare(CLONE_NEWNS) != 0) throw_errno("unshare the mount namespace");
   UniqueFd top(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!top) throw_errno("open", "/");
   set_mount_attributes(top.get(), 0, 0, kSlave, true, "/");
+}
+
+/// criu wants a root that is a mount whose parent nothing covers. In a mount namespace of our own the container's
+/// folder is such a place.
+UniqueFd attach_root(const Plan& plan, const std::string& place) {
   UniqueFd target(::open(place.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!target) throw_errno("open", place);
   UniqueFd root = clone_mount(AT_FDCWD, plan.rootfs, true);
   attach_mount(root.get(), target.get(), place);
   return root;
+}
+
+/// The images as a folder that everybody may search. In a user namespace they are opened by processes that are nobody
+/// on the host, and are not yet root of their own; criu's files let everybody read, it is the folder that keeps
+/// strangers out. Nobody but criu sees this one: a layer over it whose top is another folder, empty, with other rights.
+/// `place` is needed meanwhile.
+UniqueFd searchable(const std::string& images, const std::string& place) {
+  UniqueFd below(::open(images.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd target(::open(place.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!below || !target) throw_errno("open", below ? place : images);
+  MountOptions empty, layers;
+  empty.data = {{"mode", "755"}};
+  // A layer has to be mounted somewhere when it becomes one.
+  UniqueFd top = new_mount("tmpfs", "tmpfs", empty, place);
+  attach_mount(top.get(), target.get(), place);
+  auto path = [](const UniqueFd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); };
+  layers.set = MOUNT_ATTR_RDONLY;
+  layers.data = {{"lowerdir", path(top) + ":" + path(below)}};
+  UniqueFd mount = new_mount("overlay", "overlay", layers, images);
+  if (::umount2(place.c_str(), kDetach) != 0) throw_errno("unmount", place);
+  return mount;
 }
 
 bool below_tmpfs(const Spec& spec, const std::string& path) {
@@ -53,6 +83,7 @@ bool below_tmpfs(const Spec& spec, const std::string& path) {
 /// Makes the places of mounts that the root lacks, as creating the container did. What is on a tmpfs comes back with
 /// it. Bind mounts are put in meanwhile, since others may be in them. For a process of its own.
 void make_mount_points(const Plan& plan, const std::string& place) {
+  own_mount_namespace();
   UniqueFd root = attach_root(plan, place);
   for (const auto& entry : plan.spec.mounts) {
     MountOptions options = parse_mount_options(entry.options);
@@ -234,17 +265,13 @@ Child Restore::run(int console) {
     CriuPlace where;
     where.images = folders.images;
     where.work = folders.work;
-    UniqueFd mapped_images;
-    if (plan_.spec.find_namespace(CLONE_NEWUSER)) {
-      // They are read by processes that are the container's root already, and theirs only to look at.
-      mapped_images = clone_mount(AT_FDCWD, folders.images, false);
-      UniqueFd ids = make_user_namespace(plan_, plan_.spec.uid_mappings, plan_.spec.gid_mappings);
-      map_mount_ids(mapped_images.get(), ids.get(), false, folders.images);
-      where.images_mount = mapped_images.get();
-    }
     where.standard_streams = !terminal();
     where.enter = [&] {
       join_cgroups(cgroups_);
+      own_mount_namespace();
+      if (plan_.spec.find_namespace(CLONE_NEWUSER)) {
+        where.images_mount = searchable(folders.images, place).release();
+      }
       attach_root(plan_, place);
     };
     set_namespaces(options, where, held);
