@@ -39,7 +39,13 @@ export class RemoteStorageDriver implements StorageDriver {
     const home = join(env.root, 'home');
     await mkdir(home, { recursive: true, mode: 0o700 });
     const options = Object.entries(env.options).map(([name, value]) => `${name}=${value}`);
-    await plugin.call('GraphDriver.Init', { Home: plugin.place.pluginPath?.(home) ?? home, Opts: options });
+    // As dockerd writes it, also what is empty.
+    await plugin.call('GraphDriver.Init', {
+      Home: plugin.place.pluginPath?.(home) ?? home,
+      Opts: options.length > 0 ? options : null,
+      UIDMaps: null,
+      GIDMaps: null,
+    });
     return driver;
   }
 
@@ -69,7 +75,7 @@ export class RemoteStorageDriver implements StorageDriver {
   }
 
   async acquire(id: SnapshotId): Promise<Mount[]> {
-    const { Dir } = await this.known(id, this.plugin.call('GraphDriver.Get', { ID: id, MountLabel: '' }));
+    const { Dir } = await this.known(id, this.plugin.call('GraphDriver.Get', { ID: id }));
     this.acquired.set(id, (this.acquired.get(id) ?? 0) + 1);
     try {
       if (!Dir) throw misbehaved(this.plugin.name, 'GraphDriver.Get', `no Dir for layer ${id}`);

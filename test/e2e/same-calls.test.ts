@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeImage, startRegistry } from '../../cli/setup/trial-image.mjs';
 import { Dockerd, whyNoDockerd } from '../fakes/dockerd.js';
 import { Recorder } from '../fakes/recorder.js';
 import { eventually } from '../network/probe.js';
@@ -97,7 +98,7 @@ describe.skipIf(reason)(`plugins see from this engine what they see from dockerd
     peer = await Dockerd.start(['--insecure-registry', '127.0.0.0/8']);
     const pulled = peer.docker('pull', '-q', trial.image);
     if (pulled.code !== 0) throw new Error(pulled.stderr);
-  }, 120_000);
+  }, 300_000);
   afterAll(async () => {
     for (const recorder of started) await recorder.kill();
     await peer?.stop();
@@ -137,7 +138,7 @@ describe.skipIf(reason)(`plugins see from this engine what they see from dockerd
         await ours.recorder.kill();
       }
     },
-    120_000,
+    300_000,
   );
 });
 
@@ -183,5 +184,86 @@ describe.skipIf(reason)('an access plugin is asked the same as by dockerd', () =
       await ours.kill();
       rmSync(folder, { recursive: true, force: true });
     }
-  }, 120_000);
+  }, 300_000);
+});
+
+describe.skipIf(reason)('a graph driver is called as by dockerd', () => {
+  const steps = (image: string): string[][] => [
+    ['pull', '-q', image],
+    ['run', '--name', 'layered', '--network', 'none', image, 'touch', '/new'],
+    ['diff', 'layered'],
+    ['rm', 'layered'],
+    ['rmi', image],
+  ];
+
+  /** Calls that are taken out of both sequences, and why that is right. */
+  const explainedHere: Readonly<Record<string, string>> = {
+    'Plugin.Activate': 'both greet it first',
+    'GraphDriver.Exists':
+      'this engine asks before and after what it makes, so that each of its steps can be done again; dockerd trusts its own records',
+    'GraphDriver.Capabilities': 'dockerd asks whether differences come out byte for byte; this engine keeps the blobs that it pulled',
+    'GraphDriver.Status': 'dockerd asks at its start, this engine when somebody wants to know',
+  };
+
+  /** Methods with the layers that they are about, by what those are: ids differ from engine to engine. */
+  function sequence(recorder: Recorder): string[] {
+    const roles = new Map<string, string>();
+    const names: Readonly<Record<string, string>> = { 'GraphDriver.Create': 'image', 'GraphDriver.CreateReadWrite': 'init' };
+    const seen: string[] = [];
+    for (const { method, request, query } of recorder.calls()) {
+      if (Object.hasOwn(explainedHere, method)) continue;
+      const id = String(request['ID'] ?? query?.['id'] ?? '');
+      const parent = String(request['Parent'] ?? query?.['parent'] ?? '');
+      const role = names[method];
+      // The first layer that can be written is the one with mount points, below that of the container.
+      if (role !== undefined && !roles.has(id)) roles.set(id, role === 'init' && roles.get(parent) === 'init' ? 'container' : role);
+      // What a cut-off attempt may have left is removed before anything is made in its place; dockerd lets it lie.
+      if (method === 'GraphDriver.Remove' && !roles.has(id)) continue;
+      const words = [method, roles.get(id), parent && `on ${roles.get(parent)}`].filter(Boolean).join(' ');
+      // dockerd mounts the layer of a new container once more, before it is started.
+      if (words === seen.at(-2) && /\.Get |\.Put /.test(words)) {
+        seen.pop();
+        continue;
+      }
+      seen.push(words);
+    }
+    return seen;
+  }
+
+  it('in the same order for each layer, with the same words', async () => {
+    const folder = mkdtempSync('/var/tmp/gantry-graph-');
+    const registry = await startRegistry();
+    const image = await registry.push('trial/busybox', 'latest', await makeImage());
+    let theirs: Recorder | undefined;
+    const peer = await Dockerd.start(
+      ['--experimental', '--storage-driver', 'recgraph', '--insecure-registry', '127.0.0.0/8'],
+      async (sockets) => {
+        theirs = await Recorder.start({ name: 'recgraph', sockets, folder: join(folder, 'theirs'), kinds: ['GraphDriver'] });
+      },
+    );
+    const sockets = join(folder, 'sockets');
+    mkdirSync(sockets);
+    const ours = await Recorder.start({ name: 'recgraph', sockets, folder: join(folder, 'ours'), kinds: ['GraphDriver'] });
+    const engine = await Engine.start(['--plugin-socket-folder', sockets, '--storage-driver', 'recgraph', '--bridge', 'none']);
+    try {
+      for (const step of steps(image)) {
+        expect(peer.docker(...step), step.join(' ')).toMatchObject({ code: 0 });
+        expect(engine.docker(step), step.join(' ')).toMatchObject({ code: 0 });
+      }
+      await expect.poll(() => sequence(ours), { timeout: 60_000 }).toEqual(sequence(theirs as Recorder));
+      expect(sequence(ours)).toContain('GraphDriver.ApplyDiff image');
+      for (const { method, request } of ours.calls()) {
+        const same = theirs?.calls().find((call) => call.method === method);
+        if (!same) continue;
+        expect({ method, members: Object.keys(request).toSorted() }).toEqual({ method, members: Object.keys(same.request).toSorted() });
+      }
+    } finally {
+      await peer.stop();
+      expect(await engine.stop()).toEqual({});
+      await theirs?.kill();
+      await ours.kill();
+      await registry.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 240_000);
 });

@@ -54,7 +54,7 @@ export class Dockerd {
       stdio: ['ignore', log, log],
     });
     const peer = new Dockerd(folder, child);
-    for (const until = Date.now() + 30_000; Date.now() < until;) {
+    for (const until = Date.now() + 120_000; Date.now() < until;) {
       if (child.exitCode !== null) break;
       if (existsSync(join(folder, 'docker.sock')) && peer.docker('version').code === 0) return peer;
       await new Promise((done) => setTimeout(done, 100));
@@ -77,7 +77,7 @@ export class Dockerd {
     const { status, stdout, stderr } = spawnSync('docker', args, {
       encoding: 'utf8',
       env: { ...process.env, DOCKER_HOST: `unix://${this.folder}/docker.sock` },
-      timeout: 60_000,
+      timeout: 180_000,
     });
     return { code: status ?? -1, stdout: stdout ?? '', stderr: stderr ?? '' };
   }

@@ -11,6 +11,8 @@ export interface RecordedCall {
   /** Whether the body had no byte at all. */
   readonly empty: boolean;
   readonly request: Record<string, unknown>;
+  /** Of a call whose body is a stream. */
+  readonly query?: Readonly<Record<string, string>>;
 }
 
 /** The recording plugin in Python, as a process that may be killed and started again. */
