@@ -307,6 +307,47 @@ inOwnNamespace(import.meta.url, () => {
       expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
     });
 
+    it('live beside those of ufw and firewalld, whose owner lets the bridges through as the warning says', async () => {
+      const bridge = `br-${engine.service.find('red')?.id.slice(0, 12)}`;
+      const blocked = async (chain: string): Promise<void> => {
+        expect(await engine.service.hostWarnings()).toEqual([expect.stringContaining(chain)]);
+        expect((await engine.service.exposure()).warnings).toEqual([expect.stringContaining(chain)]);
+        expect(await reach(neighbour, HOST, 18080, BRIEFLY)).toBe('nothing');
+      };
+      // What `ufw enable` writes, and `ufw route allow in on …` and `… out on …`.
+      const ufw = `table ip filter {
+        chain FORWARD { type filter hook forward priority filter; policy drop;
+          ct state related,established accept
+          jump ufw-user-forward
+        }
+        chain ufw-user-forward { }
+      }`;
+      await inside('', 'nft', ufw);
+      await blocked('chain FORWARD of nftables table ip filter');
+      await inside(
+        '',
+        'nft',
+        `add rule ip filter ufw-user-forward iifname ${bridge} accept; add rule ip filter ufw-user-forward oifname ${bridge} accept`,
+      );
+      expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
+      await inside('', 'nft', 'delete', 'table', 'ip', 'filter');
+      // firewalld's policy is to accept, and a rule of its own rejects; `--zone=trusted --add-interface=…` puts one before it.
+      const firewalld = `table inet firewalld {
+        chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept;
+          ct state established,related accept
+          jump filter_FORWARD_ZONES
+          reject with icmpx admin-prohibited
+        }
+        chain filter_FORWARD_ZONES { }
+      }`;
+      await inside('', 'nft', firewalld);
+      await blocked('chain filter_FORWARD of nftables table inet firewalld');
+      await inside('', 'nft', `add rule inet firewalld filter_FORWARD_ZONES oifname ${bridge} accept`);
+      expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
+      await inside('', 'nft', 'delete', 'table', 'inet', 'firewalld');
+      expect(await engine.service.hostWarnings()).toEqual([]);
+    });
+
     it('are as they were after the daemon died, and serve while it is away', async () => {
       const before = await inside('', 'nft', 'list', 'table', 'ip', 'gantry-nett0001');
       await engine.die();
@@ -322,6 +363,19 @@ inOwnNamespace(import.meta.url, () => {
       expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
       expect(() => host.net.reservePort('tcp', '0.0.0.0', 18080)).toThrow(/in use/);
     });
+  });
+
+  it('tells of iptables-legacy, whose rules no listing of nftables shows', async ({ skip }) => {
+    const legacy = async (...args: string[]) => inside('', 'iptables-legacy', ...args);
+    const why = await legacy('-P', 'FORWARD', 'DROP').then(
+      () => undefined,
+      (error: unknown) => `iptables-legacy does not work here: ${String(error)}`,
+    );
+    if (why !== undefined) skip(why);
+    expect(await engine.service.hostWarnings()).toEqual([expect.stringContaining('iptables-legacy')]);
+    expect(await reach(neighbour, HOST, 18080, BRIEFLY)).toBe('nothing');
+    await legacy('-P', 'FORWARD', 'ACCEPT');
+    expect(await reach(neighbour, HOST, 18080)).toBe('web 10.213.200.2');
   });
 
   it('leaves other tables alone', async () => {
