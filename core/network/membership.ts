@@ -89,6 +89,7 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
     );
     failpoint('network.join.configured');
     endpoint = await publish(room, open, network, sandbox, endpoint, request);
+    failpoint('network.join.published');
     room.store.saveEndpoint(endpoint, undefined);
     if (network.scope === 'global') {
       const announced = endpoint;
@@ -165,7 +166,9 @@ export async function takeOut(room: NetworkRoom, sandbox: Sandbox, endpoint: End
     const open = await room.drivers.get('network', record.network.driver);
     const { driver } = open;
     await driver.unpublish(networkId, endpointId);
+    failpoint('network.leave.unpublished');
     await driver.leave(networkId, endpointId);
+    failpoint('network.leave.left');
     // Also before the sandbox ends: the kernel takes its time over that, and the next link with the address would meet this one.
     // A container that goes on may be connected again at once, and its next link gets the same name.
     if (stays || open.has('sandbox-link')) await deleteSandboxLink(room, sandbox, [endpoint.interfaceName]);

@@ -64,7 +64,7 @@ describe.skipIf(why)('a daemon that dies while networks change', () => {
     ok('network', 'create', '--subnet', '10.199.9.0/24', 'one');
     ok('create', '--name', 'web', '--network', 'one', '--ip', '10.199.9.7', '-p', '127.0.0.1:18999:80', trial.image, 'sleep', '1000');
     await trial.engine.down();
-    for (const point of ['addressed', 'recorded', 'joined', 'configured']) {
+    for (const point of ['addressed', 'recorded', 'joined', 'configured', 'published']) {
       await up(`network.join.${point}`);
       await dies('start', 'web');
       await up();
@@ -97,13 +97,40 @@ describe.skipIf(why)('a daemon that dies while networks change', () => {
     await trial.engine.down();
   });
 
-  it('lets a container leave that had begun to', async () => {
-    await up('network.leave.deleted');
-    await dies('network', 'disconnect', 'one', 'web');
+  it('leaves no process for a port that was never published, and one for a port that is', async () => {
+    const proxies = (): number => kernelState(trial.engine.footprint).processes.filter((name) => name.startsWith('gantry-proxy ')).length;
+    const page = async (): Promise<string> => (await fetch('http://[::1]:18996/')).text();
+    await up('network.join.published');
+    ok('create', '--name', 'six', '-p', '18996:80', trial.image, 'httpd', '-f', '-p', '80', '-h', '/var/www');
+    await dies('start', 'six');
     await up();
-    // Whichever side of the step: it is in the network whole, or it can be connected again.
-    run('network', 'disconnect', 'one', 'web');
-    ok('network', 'connect', '--ip', '10.199.9.7', 'one', 'web');
+    expect(proxies()).toBe(0);
+    ok('start', 'six');
+    expect(proxies()).toBe(1);
+    expect(ok('port', 'six')).toBe('80/tcp -> 0.0.0.0:18996\n80/tcp -> [::]:18996');
+    await expect.poll(() => page().catch(String), { timeout: 60_000 }).toBe('served by gantry\n');
+    await trial.engine.down('SIGKILL');
+    expect(await page()).toBe('served by gantry\n');
+    await up();
+    expect(await page()).toBe('served by gantry\n');
+    expect(proxies()).toBe(1);
+    ok('rm', '-f', 'six');
+    await expect.poll(proxies, { timeout: 60_000 }).toBe(0);
+    await trial.engine.down();
+  }, 200_000);
+
+  it('lets a container leave that had begun to', async () => {
+    for (const point of ['unpublished', 'left', 'deleted']) {
+      await up(`network.leave.${point}`);
+      await dies('network', 'disconnect', 'one', 'web');
+      await up();
+      // Whichever side of the step: it is in the network whole, or it can be connected again.
+      run('network', 'disconnect', 'one', 'web');
+      ok('network', 'connect', '--ip', '10.199.9.7', 'one', 'web');
+      expect(links().filter((name) => name.startsWith('veth'))).toHaveLength(1);
+      await trial.engine.down();
+    }
+    await up();
     ok('rm', '-f', 'web');
     ok('network', 'rm', 'one');
   });
