@@ -66,6 +66,13 @@ describe('an access plugin', () => {
     },
   );
 
+  it('that hangs or drips lets nothing pass, and holds nobody for ever', async () => {
+    for (const answer of [faults.hangs, faults.drips]) {
+      fake.answers['AuthZPlugin.AuthZReq'] = answer;
+      await expect(access.authorizeRequest(request)).rejects.toThrow(/AuthZPlugin.AuthZReq: (no answer within 10 s|it does not answer)/);
+    }
+  }, 120_000);
+
   it('that is gone lets nothing pass, and one that nobody knows neither', async () => {
     await fake.down();
     await expect(access.authorizeRequest(request)).rejects.toThrow();

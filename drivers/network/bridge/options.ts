@@ -1,5 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { invalid } from '@gantry/core/contracts/errors.js';
+import { unknownOption } from '../unknown-option.js';
 
 /**
  * How a network is reached in one family. `nat`: outside under the host's address, from outside at published ports.
@@ -34,6 +35,20 @@ export interface BridgeOptions {
 }
 
 const BRIDGE = 'com.docker.network.bridge.';
+
+/** For whoever writes one of them a little differently. */
+const KNOWN = [
+  'name',
+  'enable_icc',
+  'enable_ip_masquerade',
+  'host_binding_ipv4',
+  'gateway_mode_ipv4',
+  'gateway_mode_ipv6',
+  'inhibit_ipv4',
+  'trusted_host_interfaces',
+]
+  .map((name) => BRIDGE + name)
+  .concat(['driver.mtu', 'container_iface_prefix', 'host_ipv4', 'host_ipv6'].map((name) => `com.docker.network.${name}`));
 
 /** Link names that the kernel takes and that are safe as a part of a path below /proc/sys. */
 const LINK_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/;
@@ -100,7 +115,7 @@ export function parseOptions(options: Readonly<Record<string, string>>): BridgeO
         break;
       default:
         // Docker ignores words it does not know in its own name space, and tools write such words.
-        if (!key.startsWith('com.docker.')) throw invalid(`unknown option of the bridge driver: ${key.slice(0, 128)}`);
+        if (!key.startsWith('com.docker.')) throw unknownOption('bridge', key, KNOWN);
     }
   }
   return parsed;

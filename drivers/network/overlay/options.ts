@@ -1,4 +1,5 @@
 import { invalid } from '@gantry/core/contracts/errors.js';
+import { unknownOption } from '../unknown-option.js';
 
 /** In Docker's words; the list has one number here, since a network has one subnet of a family. */
 export const VNI_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
@@ -34,7 +35,7 @@ export function parseOptions(options: Readonly<Record<string, string>>): Overlay
         encrypted = value !== '0' && value !== 'false';
         break;
       default:
-        if (!key.startsWith('com.docker.')) throw invalid(`unknown option of the overlay driver: ${key.slice(0, 128)}`);
+        if (!key.startsWith('com.docker.')) throw unknownOption('overlay', key, [VNI_OPTION, MTU_OPTION, 'encrypted']);
     }
   }
   return { vni, mtu, encrypted };
@@ -54,7 +55,12 @@ export function parseSettings(options: Readonly<Record<string, string>>): Overla
   for (const [key, value] of Object.entries(options)) {
     // What all network drivers are told.
     if (key === 'ip-forward') continue;
-    if (!Object.hasOwn(words, key)) throw invalid(`unknown option of the overlay driver: overlay.${key.slice(0, 64)}`);
+    if (!Object.hasOwn(words, key))
+      throw unknownOption(
+        'overlay',
+        `overlay.${key}`,
+        Object.keys(words).map((word) => `overlay.${word}`),
+      );
     const number = Number(value);
     if (!/^\d{1,7}$/.test(value) || number < 1 || (key.endsWith('port') && number > 65_535))
       throw invalid(`invalid overlay.${key}: ${JSON.stringify(value.slice(0, 64))}`);
