@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Settings } from '../system/settings.js';
@@ -62,8 +62,9 @@ export class ContainerPaths {
     mkdirSync(this.task(id), { recursive: true, mode: 0o700 });
   }
 
-  async writeSpec(id: string, spec: OciSpec): Promise<void> {
-    await writeFile(join(this.bundle(id), 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  /** At once, as the bundle: its file system is in memory. */
+  writeSpec(id: string, spec: OciSpec): void {
+    writeFileSync(join(this.bundle(id), 'config.json'), JSON.stringify(spec), { mode: 0o600 });
   }
 
   /** In place, not by rename: they are bind mounts in a running container, which would go on seeing the old file. */

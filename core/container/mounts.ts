@@ -13,6 +13,7 @@ import type { BoundMount } from './spec-mounts.js';
 /** Mounts the root file system in the bundle; `readOnly` for somebody who only looks, since to unmount that waits for no disk. */
 export async function mountRootfs(room: ContainerRoom, id: string, undo: UndoStack, readOnly = false): Promise<string> {
   const rootfs = room.paths.rootfs(id);
+  room.released.delete(id);
   room.paths.makeBundle(id);
   undo.push('remove the bundle', () => room.host.files.removeTree(room.paths.bundle(id)));
   const mounts = await room.layers.acquireWritable(id);

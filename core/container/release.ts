@@ -5,9 +5,10 @@ import type { ContainerRoom } from './room.js';
 
 /**
  * Takes away all that a start has made outside the container's record: mounts, networks, bundle. Repeatable, goes on after an
- * error, and also right after a crash, when nobody remembers what was there. True when nothing is left.
+ * error, and also right after a crash, when nobody remembers what was there. The bundle goes last, after `others` too: while it is there
+ * a daemon that starts anew comes here again. True when nothing is left.
  */
-export async function releaseContainer(room: ContainerRoom, container: Container): Promise<boolean> {
+export async function releaseContainer(room: ContainerRoom, container: Container, others?: Promise<unknown>): Promise<boolean> {
   const { id } = container;
   let clean = true;
   const step = async (what: string, work: () => Promise<unknown>): Promise<void> => {
@@ -30,8 +31,10 @@ export async function releaseContainer(room: ContainerRoom, container: Container
       for (const { type, name } of container.mounts)
         if (type === 'volume') await step('unmount a volume', () => room.volumes.unmount(name, id));
     })(),
+    others,
   ]);
   if (clean) await step('remove the bundle', () => room.host.files.removeTree(room.paths.bundle(id)));
+  if (clean) room.released.add(id);
   return clean;
 }
 

@@ -54,25 +54,35 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
   await room.commitAndWait(durable, () => room.store.updateState(id, { status: 'removing' }));
   failpoint('container.remove.1');
   try {
-    if (!(await releaseContainer(room, container))) throw new Error('not everything that the container used could be released');
+    if (!room.released.has(id) && !(await releaseContainer(room, container)))
+      throw new Error('not everything that the container used could be released');
     failpoint('container.remove.2');
     await removeImages(room, container);
-    await room.layers.removeWritable(id);
+    await settled(room.layers.removeWritable(id), removeFolder(room, container));
     failpoint('container.remove.3');
-    const log = await room.drivers.get('log', container.hostConfig.logDriver);
-    await log.driver.remove(logContainer(room, container));
-    await room.host.files.removeTree(room.paths.folder(id));
-    failpoint('container.remove.4');
     await letGoOfVolumes(room, container, volumes);
-    failpoint('container.remove.5');
+    failpoint('container.remove.4');
   } catch (error) {
     room.store.updateState(id, { status: 'dead', error: messageOf(error) });
     throw error;
   }
   // A power cut brings back at most a record that says `removing`, and the next start goes on from there.
   room.commit(false, () => room.store.delete(id));
+  room.released.delete(id);
   room.publish(container, 'destroy');
   room.live.removed(id, { exitCode: container.state.exitCode, error: undefined });
+}
+
+/** Its log, which may lie elsewhere, and then all that is kept of it beside the layer. */
+async function removeFolder(room: ContainerRoom, container: Container): Promise<void> {
+  const log = await room.drivers.get('log', container.hostConfig.logDriver);
+  await log.driver.remove(logContainer(room, container));
+  await room.host.files.removeTree(room.paths.folder(container.id));
+}
+
+/** Each goes on when another fails; nothing is under way any more when this fails. */
+async function settled(...steps: readonly Promise<unknown>[]): Promise<void> {
+  for (const step of await Promise.allSettled(steps)) if (step.status === 'rejected') throw step.reason;
 }
 
 async function letGoOfVolumes(room: ContainerRoom, container: Container, remove: boolean): Promise<void> {

@@ -31,6 +31,8 @@ export class ContainerRoom {
   readonly locks = new KeyedLock();
   /** Probes of health checks since the daemon's start. */
   readonly probes = { made: 0, failed: 0 };
+  /** Of these this daemon has released all that a start makes, and nothing was made since. */
+  readonly released = new Set<string>();
   private known: HostFacts | undefined;
   private seccompProfile = '';
   private apparmorProfile = '';

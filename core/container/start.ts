@@ -42,6 +42,7 @@ export function checkStartable({ id, state }: Container): void {
 export async function startContainer(room: ContainerRoom, container: Container, automatic: boolean): Promise<LiveContainer> {
   const { id } = container;
   const undo = new UndoStack(room.log);
+  room.released.delete(id);
   // What a start makes does not survive a power cut, so its intent need not.
   const intent = room.commit(false, () => room.journal.begin('container.start', id));
   try {
@@ -152,7 +153,7 @@ async function makeTask(room: ContainerRoom, container: Container, undo: UndoSta
   const spec = buildSpec(await specInput(room, container, network, prepared, undo));
   const log = await logTarget(room, container);
   room.paths.makeFolder(id);
-  await room.paths.writeSpec(id, spec);
+  room.paths.writeSpec(id, spec);
   failpoint('container.start.3');
   const task = await createTask(driver, {
     id,

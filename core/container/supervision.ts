@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { messageOf } from '../contracts/errors.js';
 import type { Exit } from '../contracts/runtime.js';
 import { failpoint } from '../state/failpoint.js';
@@ -93,30 +94,32 @@ export class Supervision {
     const delay = this.restartDelay(container, exit, performance.now() - live.since);
     this.recordExit(id, exit, delay === undefined ? 'exited' : 'restarting');
     failpoint('container.exit.1');
-    await live.task.delete().catch((error: unknown) => {
+    const deleted = live.task.delete().catch((error: unknown) => {
       this.room.log.warn('deleting a task failed', { container: id, error: messageOf(error) });
     });
     failpoint('container.exit.2');
+    // The signal that ended it is told first: its answer came before the exit, perhaps in one piece with it.
+    await setImmediate();
     // Before the networks are left, as clients that follow events know it. Who acts on it waits for this lock.
     this.publishExit(id, exit);
-    await releaseContainer(this.room, container);
+    await releaseContainer(this.room, container, deleted);
     failpoint('container.exit.3');
     this.room.live.delete(id);
     live.end();
     this.room.live.exited(id, { exitCode: exit.code, error: undefined });
     if (delay !== undefined) this.scheduleRestart(id, delay);
-    else if (container.hostConfig.autoRemove) setImmediate(() => void this.autoRemove(id));
+    // Not under the lock that is held here.
+    else if (container.hostConfig.autoRemove) void setImmediate().then(() => this.autoRemove(id));
   }
 
   /** Writes how a container ended. Also for one that ended while no daemon watched. */
   recordExit(id: string, exit: Exit, status: 'exited' | 'restarting'): void {
-    const durable = this.room.store.byFullId(id)?.hostConfig.autoRemove !== true;
     const record = ({ state }: Container): Partial<Container> => ({
       state: { ...state, status, pid: 0, exitCode: exit.code, oomKilled: exit.oomKilled, finishedAt: rfc3339FromMs(exit.at) },
       execIds: [],
     });
-    // Also on a full disk, which is what many of them end of.
-    this.room.db.freeing(() => this.room.commit(durable, () => this.room.store.update(id, record)));
+    // Also on a full disk, which is what many of them end of. After a power cut the task's own exit file tells it once more.
+    this.room.db.freeing(() => this.room.commit(false, () => this.room.store.update(id, record)));
   }
 
   /** Tells how a container ended; the caller holds its lock, and gives back what it used only then. */

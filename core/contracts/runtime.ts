@@ -88,7 +88,10 @@ export interface Task {
   readonly pid: number;
   /** Starts the created process. Fails with the runtime's own words; the task can then only be deleted. */
   start(): Promise<void>;
-  /** Resolves when the first process ended and its exit is on disk. Never rejects. */
+  /**
+   * Resolves when the first process ended and its exit is on disk, where it stays, also past a power cut, until the next `create`: whoever
+   * records it need not wait for the disk again. Never rejects.
+   */
   wait(): Promise<Exit>;
   /** A stream to the first process. Attached before `start`, it misses nothing. */
   attach(options: { stdin: boolean; stdout: boolean; stderr: boolean }): Promise<TaskStream>;

@@ -1,16 +1,17 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { existsSync, mkdirSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { conflict, EngineError, messageOf, unavailable } from '@gantry/core/contracts/errors.js';
 import type { DriverEnv } from '@gantry/core/contracts/manifest.js';
 import type { LogTarget } from '@gantry/core/contracts/log.js';
+import type { Child } from '@gantry/core/contracts/host-process.js';
 import type { CreateTask, FoundTask, RuntimeDriver, Task } from '@gantry/core/contracts/runtime.js';
 import { RUNTIME_ENVIRONMENT, RuntimeCommand } from './runtime-command.js';
 import { runtimeError } from './runtime-error.js';
 import { ShimConnection, ShimError } from './shim-connection.js';
 import { encodeFields, Frame, Reason, type FieldValue } from './shim-protocol.js';
-import { hasRunFolder, ShimTask, type TaskParts } from './shim-task.js';
-import { bootId, isAlive, readExitFile, readTaskFile, removeTaskFiles, type TaskFile } from './task-files.js';
+import { ShimTask, type TaskParts } from './shim-task.js';
+import { bootId, isAlive, parseTaskFile, readExitFile, readTaskFile, removeExitFile, type TaskFile } from './task-files.js';
 
 export interface OciCommandOptions {
   /** The OCI runtime. */
@@ -69,13 +70,17 @@ export class OciCommandDriver implements RuntimeDriver {
   async create(options: CreateTask): Promise<Task> {
     const parts = this.parts(options.id, options.stateDir);
     await this.makeRoom(parts);
-    const control = this.startShim(parts);
+    const { control, shim } = this.startShim(parts);
     try {
-      await control.hello(SHIM_MS);
-      await control.request(Frame.create, this.createFields(options));
-      const file = await readTaskFile(parts.runFolder);
+      // Asked in one breath: a shim that was started by this daemon speaks its protocol.
+      const greeted = control.hello(SHIM_MS);
+      const created = control.request(Frame.create, this.createFields(options));
+      created.catch(() => undefined);
+      await greeted;
+      const answer = await created;
+      const file = parseTaskFile(answer.toString('utf8', 4));
       if (!file) throw new EngineError('system', `the shim of container ${options.id} did not say who it is`);
-      const task = new ShimTask(parts, file);
+      const task = new ShimTask(parts, file, shim.exited);
       task.follow(control);
       return task;
     } catch (error) {
@@ -100,7 +105,7 @@ export class OciCommandDriver implements RuntimeDriver {
     }
     const exit = await readExitFile(stateDir, parts.runFolder);
     if (!exit && !sameBoot) {
-      if (hasRunFolder(parts.runFolder)) await rm(parts.runFolder, { recursive: true, force: true });
+      await this.env.host.files.removeTree(parts.runFolder);
       return { state: 'absent' };
     }
     const nobody: TaskFile = { boot: '', shim: 0, shimStart: 0, pid: 0, start: 0 };
@@ -153,21 +158,28 @@ export class OciCommandDriver implements RuntimeDriver {
 
   /** What an earlier run of the container left is taken away, but never under a living shim. */
   private async makeRoom(parts: TaskParts): Promise<void> {
-    const file = await readTaskFile(parts.runFolder);
-    if (file && file.boot === (await bootId()) && isAlive(this.env.host.process, file.shim, file.shimStart)) {
-      throw conflict(`container ${parts.id} has a task already`);
+    if (existsSync(parts.runFolder)) {
+      const file = await readTaskFile(parts.runFolder);
+      if (file && file.boot === (await bootId()) && isAlive(this.env.host.process, file.shim, file.shimStart)) {
+        throw conflict(`container ${parts.id} has a task already`);
+      }
+      if (this.runtime.knows(parts.id)) await this.runtime.delete(parts.id, parts.runFolder);
+      await this.env.host.files.removeTree(parts.runFolder);
+    } else if (this.runtime.knows(parts.id)) {
+      await this.runtime.delete(parts.id, parts.runFolder);
     }
-    if (this.runtime.knows(parts.id)) await this.runtime.delete(parts.id, parts.runFolder);
-    await removeTaskFiles(parts.stateDir, parts.runFolder);
-    await mkdir(parts.runFolder, { recursive: true, mode: 0o700 });
-    await mkdir(this.runtime.root, { recursive: true, mode: 0o700 });
+    await removeExitFile(parts.stateDir);
+    // In memory, and each less than a hop through the thread pool.
+    mkdirSync(parts.runFolder, { recursive: true, mode: 0o700 });
+    mkdirSync(this.runtime.root, { recursive: true, mode: 0o700 });
   }
 
-  private startShim(parts: TaskParts): ShimConnection {
+  private startShim(parts: TaskParts): { control: ShimConnection; shim: Child } {
     const { process } = this.env.host;
     const [ours, theirs] = process.socketPair();
+    let shim: Child;
     try {
-      process.spawn({
+      shim = process.spawn({
         path: this.options.shim,
         args: [this.options.shim, parts.id],
         env: RUNTIME_ENVIRONMENT,
@@ -181,7 +193,7 @@ export class OciCommandDriver implements RuntimeDriver {
     } finally {
       process.closeFd(theirs);
     }
-    return new ShimConnection(new Socket({ fd: ours, readable: true, writable: true }));
+    return { control: new ShimConnection(new Socket({ fd: ours, readable: true, writable: true })), shim };
   }
 
   private createFields(options: CreateTask): Buffer {
@@ -216,7 +228,7 @@ export class OciCommandDriver implements RuntimeDriver {
     control.close();
     try {
       if (this.runtime.knows(parts.id)) await this.runtime.delete(parts.id, parts.runFolder);
-      await removeTaskFiles(parts.stateDir, parts.runFolder);
+      await this.env.host.files.removeTree(parts.runFolder);
     } catch (undoing) {
       this.env.log.warn('a failed create left something', { container: parts.id, error: messageOf(undoing) });
     }

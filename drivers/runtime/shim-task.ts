@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { conflict, EngineError, messageOf, notFound } from '@gantry/core/contracts/errors.js';
+import { conflict, EngineError, messageOf } from '@gantry/core/contracts/errors.js';
 import type { Host } from '@gantry/core/contracts/host.js';
 import type { Logger } from '@gantry/core/contracts/manifest.js';
 import type { ExecSpec, Exit, Task, TaskProcess, TaskResources, TaskStream, TaskUsage } from '@gantry/core/contracts/runtime.js';
@@ -9,10 +8,10 @@ import { cgroupsOf, killCgroup, pidsOf, type Cgroups } from './cgroup.js';
 import { readUsage } from './cgroup-usage.js';
 import type { RuntimeCommand } from './runtime-command.js';
 import { runtimeError } from './runtime-error.js';
-import { ShimConnection, ShimError } from './shim-connection.js';
+import { ShimConnection, ShimError, ShimGone } from './shim-connection.js';
 import { encodeFields, Frame, Reason, StreamFlag, type ExitFrame } from './shim-protocol.js';
 import { ShimStream } from './shim-stream.js';
-import { isAlive, readExitFile, removeTaskFiles, type TaskFile } from './task-files.js';
+import { isAlive, readExitFile, type TaskFile } from './task-files.js';
 
 const CONNECT_MS = 5000;
 /** How long a shim may take from the kill of its container to its own end: the runtime's `delete` and its hooks run meanwhile. */
@@ -72,6 +71,8 @@ export class ShimTask implements Task {
     private readonly parts: TaskParts,
     /** Who the shim and the first process are. */
     private readonly file: TaskFile,
+    /** The shim's end, when it is this process' child. */
+    private readonly shimEnded?: Promise<unknown>,
   ) {}
 
   get id(): string {
@@ -206,7 +207,7 @@ export class ShimTask implements Task {
   }
 
   private async remove(): Promise<void> {
-    const { host, runFolder, stateDir, runtime, id, log } = this.parts;
+    const { host, runFolder, runtime, id, log } = this.parts;
     if (this.control?.open) {
       if (!this.ended) {
         // By cgroup first: a frozen process takes no signal.
@@ -214,20 +215,30 @@ export class ShimTask implements Task {
         await this.ask(Frame.delete).catch(() => undefined);
       }
     }
-    const deadline = performance.now() + DELETE_MS;
-    while (isAlive(host.process, this.file.shim, this.file.shimStart)) {
-      if (performance.now() > deadline) {
-        log.warn('a shim did not end and is killed', { container: id, shim: this.file.shim });
-        host.process.signal(this.file.shim, this.file.shimStart, 9);
-        await sleep(POLL_MS);
-        break;
-      }
-      await sleep(this.ended ? 2 : POLL_MS);
-    }
+    await this.untilShimEnded();
     this.control?.close();
     if (runtime.knows(id)) await runtime.delete(id, runFolder);
-    await removeTaskFiles(stateDir, runFolder);
+    await host.files.removeTree(runFolder);
     if (!this.ended) this.settle({ code: 137, at: Date.now(), oomKilled: false });
+  }
+
+  /** Waits for the shim's own end, and after a while sees to it. */
+  private async untilShimEnded(): Promise<void> {
+    const { host, id, log } = this.parts;
+    const alive = (): boolean => isAlive(host.process, this.file.shim, this.file.shimStart);
+    if (this.shimEnded) {
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, DELETE_MS);
+      await Promise.race([this.shimEnded, late.promise]);
+      clearTimeout(timer);
+    } else {
+      // Somebody else's child since the daemon was started anew.
+      for (const deadline = performance.now() + DELETE_MS; alive() && performance.now() < deadline;) await sleep(this.ended ? 2 : POLL_MS);
+    }
+    if (!alive()) return;
+    log.warn('a shim did not end and is killed', { container: id, shim: this.file.shim });
+    host.process.signal(this.file.shim, this.file.shimStart, 9);
+    await sleep(POLL_MS);
   }
 
   private async connect(): Promise<ShimConnection> {
@@ -242,8 +253,12 @@ export class ShimTask implements Task {
   }
 
   private async ask(type: number, payload?: Buffer): Promise<Buffer> {
-    if (!this.control?.open) throw conflict(`container ${this.id} is not running`);
-    return this.control.request(type, payload);
+    const notRunning = (): EngineError => conflict(`container ${this.id} is not running`);
+    if (!this.control?.open) throw notRunning();
+    return this.control.request(type, payload).catch((error: unknown) => {
+      // It was about to end when it was asked.
+      throw error instanceof ShimGone && this.ended ? notRunning() : error;
+    });
   }
 
   private async killOf(name: string, signal: number): Promise<void> {
@@ -296,8 +311,3 @@ export class ShimTask implements Task {
     this.settle(exit ?? { code: 137, at: Date.now(), oomKilled: false });
   }
 }
-
-/** Whether the run folder of a task is there at all. */
-export const hasRunFolder = (runFolder: string): boolean => existsSync(runFolder);
-
-export const noTask = (id: string): EngineError => notFound('task', id);

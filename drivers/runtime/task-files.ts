@@ -1,4 +1,5 @@
-import { readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HostProcess } from '@gantry/core/contracts/host-process.js';
 import type { Exit } from '@gantry/core/contracts/runtime.js';
@@ -18,7 +19,15 @@ const numbers = (value: Record<string, unknown>, ...keys: string[]): boolean =>
 
 async function readRecord(path: string): Promise<Record<string, unknown> | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'));
+    return parseRecord(await readFile(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function parseRecord(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     // Absent and torn are one: the file says nothing.
@@ -27,7 +36,15 @@ async function readRecord(path: string): Promise<Record<string, unknown> | undef
 }
 
 export async function readTaskFile(runFolder: string): Promise<TaskFile | undefined> {
-  const value = await readRecord(join(runFolder, 'task.json'));
+  return asTaskFile(await readRecord(join(runFolder, 'task.json')));
+}
+
+/** What a shim says of itself in its answer, as it has it in the file. */
+export function parseTaskFile(text: string): TaskFile | undefined {
+  return asTaskFile(parseRecord(text));
+}
+
+function asTaskFile(value: Record<string, unknown> | undefined): TaskFile | undefined {
   if (!value || value['version'] !== 1 || typeof value['boot'] !== 'string') return undefined;
   if (!numbers(value, 'shim', 'shimStart', 'pid', 'start')) return undefined;
   return value as unknown as TaskFile;
@@ -43,9 +60,17 @@ export async function readExitFile(stateDir: string, runFolder: string): Promise
   return undefined;
 }
 
-export async function removeTaskFiles(stateDir: string, runFolder: string): Promise<void> {
-  await rm(runFolder, { recursive: true, force: true });
-  await rm(join(stateDir, 'exit.json'), { force: true });
+/** Of an earlier run. Gone for good before the next one begins, whose end it must not be taken for. */
+export async function removeExitFile(stateDir: string): Promise<void> {
+  const path = join(stateDir, 'exit.json');
+  if (!existsSync(path)) return;
+  await rm(path, { force: true });
+  const folder = await open(stateDir);
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
 }
 
 let boot: Promise<string> | undefined;

@@ -30,18 +30,20 @@ ssize_t read_file(const char* path, char* to, size_t size) {
   return static_cast<ssize_t>(used);
 }
 
+/// Whoever reads meanwhile sees the old content or the new one. On disk when it returns, if `durable`: the file is
+/// synced under its last name, so that the journal is written once and the folder's own sync finds nothing left to do.
 bool replace_file(int directory, const char* name, const char* text, size_t size, bool durable) {
   char temporary[64];
   snprintf(temporary, sizeof temporary, ".%s.%d", name, getpid());
   int fd = openat(directory, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return false;
-  bool written = write(fd, text, size) == static_cast<ssize_t>(size) && (!durable || fsync(fd) == 0);
+  bool renamed =
+      write(fd, text, size) == static_cast<ssize_t>(size) && renameat(directory, temporary, directory, name) == 0;
+  bool done = renamed && (!durable || (fsync(fd) == 0 && fsync(directory) == 0));
   close(fd);
-  if (!written || renameat(directory, temporary, directory, name) < 0) {
-    unlinkat(directory, temporary, 0);
-    return false;
-  }
-  return !durable || fsync(directory) == 0;
+  // What may not be on disk must not be read as if it were.
+  if (!done) unlinkat(directory, renamed ? name : temporary, 0);
+  return done;
 }
 
 uint64_t start_time(pid_t pid) {
@@ -74,16 +76,19 @@ bool write_exit_file(const char* directory, const ExitRecord& exit) {
   return written;
 }
 
-bool write_task_file(pid_t pid) {
-  char boot[64] = {};
-  read_file("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
-  boot[strcspn(boot, "\n")] = '\0';
-  char text[256];
-  int size = snprintf(text, sizeof text,
-                      "{\"version\":1,\"boot\":\"%s\",\"shim\":%d,\"shimStart\":%llu,\"pid\":%d,\"start\":%llu}\n",
-                      boot, getpid(), static_cast<unsigned long long>(start_time(getpid())), pid,
-                      static_cast<unsigned long long>(pid > 0 ? start_time(pid) : 0));
-  return replace_file(AT_FDCWD, "task.json", text, static_cast<size_t>(size), false);
+bool write_task_file(pid_t pid, TaskText& text) {
+  static char boot[64] = {};
+  static uint64_t own_start = 0;
+  if (own_start == 0) {
+    read_file("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
+    boot[strcspn(boot, "\n")] = '\0';
+    own_start = start_time(getpid());
+  }
+  text.size = static_cast<size_t>(snprintf(
+      text.bytes, sizeof text.bytes,
+      "{\"version\":1,\"boot\":\"%s\",\"shim\":%d,\"shimStart\":%llu,\"pid\":%d,\"start\":%llu}\n", boot, getpid(),
+      static_cast<unsigned long long>(own_start), pid, static_cast<unsigned long long>(pid > 0 ? start_time(pid) : 0)));
+  return replace_file(AT_FDCWD, "task.json", text.bytes, text.size, false);
 }
 
 pid_t read_pid_file(const char* path) {

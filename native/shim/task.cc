@@ -50,6 +50,17 @@ void answer_pid(const Requester& requester, pid_t pid) {
   client_send(*client, kOk, 0, requester.tag, &value, sizeof value);
 }
 
+/// Without a text the client gives it up: nobody could find the container again.
+void answer_created(const Requester& requester, pid_t pid, const TaskText& text) {
+  Client* client = requester_client(requester);
+  if (!client) return;
+  uint32_t value = static_cast<uint32_t>(pid);
+  char payload[sizeof value + sizeof text.bytes];
+  memcpy(payload, &value, sizeof value);
+  memcpy(payload + sizeof value, text.bytes, text.size);
+  client_send(*client, kOk, 0, requester.tag, payload, static_cast<uint32_t>(sizeof value + text.size));
+}
+
 void fail_runtime(const Requester& requester, const char* text, size_t size) {
   Client* client = requester_client(requester);
   if (client) client_fail(*client, requester.tag, kReasonRuntime, text, size);
@@ -86,9 +97,19 @@ void tell_exit(Process& process) {
   process.exit_told = true;
 }
 
+/// The runtime takes away what it keeps, once nothing can join the container or write for it any more.
+void begin_delete() {
+  if (task.delete_begun || !first_process().output_ended || task.start_pid > 0 || executing_any()) return;
+  task.delete_begun = true;
+  task.delete_pid = runtime_delete();
+  if (task.delete_pid < 0) note_errno("runtime delete");
+}
+
 void first_exited() {
   Process& first = first_process();
   task.oom_killed = memory_was_exhausted();
+  // It has its work to do while the disk has its own.
+  if (task.fifo.fd < 0) begin_delete();
   ExitRecord record = {first.exit_code, first.exited_at_ms, task.oom_killed};
   // A disk that takes nothing must not hide the exit from a daemon that comes later.
   if (!write_exit_file(task.state_dir, record)) {
@@ -116,9 +137,13 @@ void create_ended(Process& first, int status) {
   unlink(path);
   if (pid > 0 && process_begin(first, pid)) {
     memory_cgroup_of(pid);
-    if (!write_task_file(pid)) note_errno("task file");
+    TaskText text;
+    if (!write_task_file(pid, text)) {
+      note_errno("task file");
+      text.size = 0;
+    }
     task.state = TaskState::kCreated;
-    answer_pid(first.requester, pid);
+    answer_created(first.requester, pid, text);
     if (task.delete_wanted) pidfd_send_signal(first.pidfd, SIGKILL);
     return;
   }
@@ -188,10 +213,9 @@ void advance() {
       tell_exit(first);
     }
     if (executing_any()) return;
+    begin_delete();
     task.state = TaskState::kDeleting;
     task.stragglers_until = monotonic_ms() + kStragglersMs;
-    task.delete_pid = runtime_delete();
-    if (task.delete_pid < 0) note_errno("runtime delete");
   }
   if (task.state == TaskState::kDeleting && task.delete_pid < 0) {
     bool stragglers = false;

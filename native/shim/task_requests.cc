@@ -45,7 +45,8 @@ void task_create(Client& client, uint32_t tag, const Fields& asked) {
     snprintf(failure, sizeof failure, "log file: %s", strerror(errno));
     return client_fail(client, tag, kReasonSystem, failure);
   }
-  if (!write_task_file(0)) note_errno("task file");
+  TaskText text;
+  if (!write_task_file(0, text)) note_errno("task file");
 
   Process& first = first_process();
   first.stage = Stage::kMaking;

@@ -19,6 +19,8 @@ struct Task {
   pid_t start_pid = -1;
   Watch fifo;
 
+  /// The runtime was asked to delete, and while it is at it.
+  bool delete_begun = false;
   pid_t delete_pid = -1;
   uint64_t stragglers_until = 0;
 };

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HostLogs } from '@gantry/core/contracts/host-logs.js';
 import type { LogContainer, LogDriver, LogEntry, LogForm, LogTarget, ReadLogs } from '@gantry/core/contracts/log.js';
@@ -39,10 +39,19 @@ export class JsonFileDriver implements LogDriver {
 
   async remove(container: LogContainer): Promise<void> {
     const path = this.path(container);
-    for (const file of await listLogFiles(path)) await rm(file.path, { force: true });
+    const files = (await listLogFiles(path)).map((file) => file.path);
     // Of a compression that was killed.
-    await rm(`${path}.1.gz.tmp`, { force: true });
+    const half = `${path}.1.gz.tmp`;
+    await Promise.all([...files, half].map(unlinkIfThere));
   }
 
   async close(): Promise<void> {}
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
