@@ -129,11 +129,13 @@ export class LocalVolumeDriver implements VolumeDriver, VolumeRename, VolumeResi
   async usage(name: string): Promise<{ size: number; limit?: number }> {
     checkName(name);
     const data = this.data(name);
-    const { type = '' } = await this.optionsOf(name);
+    const { type = '', size } = await this.optionsOf(name);
     // What is on a server is not looked through: it may not answer.
     if (/^(?:nfs4?|cifs|smb3)$/.test(type)) return { size: 0 };
     const limit = await this.limitOf(data);
-    return { size: await this.env.host.files.treeSize(data), ...(limit === undefined ? {} : { limit: limit.bytes }) };
+    // The file system's own figure has what the folder itself takes in it.
+    const asked = limit && size !== undefined ? parseSize(size) : limit?.bytes;
+    return { size: await this.env.host.files.treeSize(data), ...(asked === undefined ? {} : { limit: asked }) };
   }
 
   private async limitOf(data: string): Promise<{ project: number; bytes: number; used: number } | undefined> {
