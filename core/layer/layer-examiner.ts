@@ -10,6 +10,7 @@ import type { LayerMender } from './layer-mender.js';
 import type { LayerMover } from './layer-mover.js';
 import type { LayerRecords } from './layer-records.js';
 import type { LayerVerifier } from './layer-verifier.js';
+import type { LayerViews } from './layer-view.js';
 import type { OrphanSnapshot } from './layers.js';
 import type { SnapshotCollector } from './snapshot-collector.js';
 import type { Unpacker } from './unpack.js';
@@ -28,6 +29,7 @@ export interface ExaminedParts {
   readonly mover: LayerMover;
   readonly mender: LayerMender;
   readonly verifier: LayerVerifier;
+  readonly views: LayerViews;
   /** By container id. */
   readonly locks: KeyedLock;
   /** Removes a container's layer with its record. */
@@ -48,6 +50,7 @@ export class LayerExaminer {
     containers: () => Promise<ReadonlySet<string>>,
     { deep }: { readonly deep: boolean },
   ): Promise<void> {
+    await this.leftMounts(examination);
     await this.moves(examination);
     await this.strayWritables(examination, containers);
     for (const name of await this.parts.driverNames()) {
@@ -95,6 +98,16 @@ export class LayerExaminer {
     const { records, unpacker, mover, verifier } = this.parts;
     if (records.names(driver, snapshot) || unpacker.isBusy(driver, snapshot) || verifier.isTrial(snapshot)) return false;
     return !mover.unfinished().some(({ subject }) => subject === snapshot);
+  }
+
+  /** First, for a snapshot that is still mounted somewhere cannot always be removed. */
+  private async leftMounts(examination: Examination): Promise<void> {
+    const { views } = this.parts;
+    for (const place of await views.left())
+      await examination.found(
+        { area: 'mount', subject: place, problem: 'a snapshot is mounted and nobody looks at it', remedy: 'unmount it' },
+        () => views.takeDown(place),
+      );
   }
 
   private async moves(examination: Examination): Promise<void> {

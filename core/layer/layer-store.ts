@@ -262,6 +262,7 @@ export class LayerStore implements Layers {
       mover,
       mender,
       verifier,
+      views,
       locks,
       removeWritable: (container) => this.removeWritable(container),
       driverNames: () => this.driverNames(storageRoot),

@@ -99,7 +99,11 @@ export class Subvolumes implements TreeKeeper {
 
   /** Removes what a daemon left that died while it compared. */
   async removeViews(): Promise<void> {
-    for (const name of await readdir(this.env.root)) if (name.startsWith(VIEW)) await this.removeView(join(this.env.root, name));
+    for (const name of await readdir(this.env.root)) {
+      if (!name.startsWith(VIEW)) continue;
+      this.env.log.warn('a view of a snapshot that nobody looks at any more is removed', { place: join(this.env.root, name) });
+      await this.removeView(join(this.env.root, name));
+    }
   }
 
   /**

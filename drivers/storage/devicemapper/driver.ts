@@ -1,5 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, rmdir } from 'node:fs/promises';
+import { chmod, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { conflict, invalid, messageOf, notFound } from '@gantry/core/contracts/errors.js';
@@ -11,6 +10,7 @@ import type { AppliedLayer, Change, CreateSnapshot, LayerInput, StorageDriver } 
 import { Acquired } from '../acquired.js';
 import { archiveStream } from '../archive-stream.js';
 import { backingName, isErrno, snapshotNames } from '../backing.js';
+import { Views } from '../views.js';
 import { makeFileSystem, mountOptionsOf } from './base.js';
 import type { ThinDevices } from './devices.js';
 import type { ThinPool } from './pool.js';
@@ -28,6 +28,7 @@ export class DeviceMapperDriver implements StorageDriver {
   /** Removals that wait for somebody to let go of a device. */
   private readonly waiting = new Map<string, ThinRecord>();
   private tail: Promise<unknown> = Promise.resolve();
+  private readonly views: Views;
 
   constructor(
     private readonly env: DriverEnv,
@@ -36,12 +37,15 @@ export class DeviceMapperDriver implements StorageDriver {
     private readonly pool: ThinPool,
     private readonly devices: ThinDevices,
     private readonly records: ThinRecords,
-  ) {}
+  ) {
+    this.views = new Views(env);
+  }
 
   /** Undoes what a crash cut off, and makes the base where there is none. Before any other call. */
   async open(): Promise<void> {
     const unfinished = await this.records.open();
     await this.pool.open();
+    await this.views.removeLeft();
     await this.devices.open(['pool', 'data', 'meta']);
     for (const { name, state, record } of unfinished) {
       if (state === 'removing') this.waiting.set(name, record);
@@ -210,7 +214,7 @@ export class DeviceMapperDriver implements StorageDriver {
       const node = await this.use(BASE, record);
       try {
         await makeFileSystem(this.env.host.process, fileSystem, node, mkfsArgs);
-        await this.mounted(this.mountOf(record, node, true), async (tree) => {
+        await this.views.shown(this.mountOf(record, node, true), async (tree) => {
           // A snapshot's tree is empty at first.
           if (fileSystem === 'ext4') await rmdir(join(tree, 'lost+found'));
           await chmod(tree, 0o755);
@@ -244,7 +248,7 @@ export class DeviceMapperDriver implements StorageDriver {
   private async grow(name: string, record: ThinRecord): Promise<void> {
     const node = await this.use(name, record);
     try {
-      await this.mounted(this.mountOf(record, node, true), (tree) => this.dm.growFileSystem(tree, record.sectors * SECTOR));
+      await this.views.shown(this.mountOf(record, node, true), (tree) => this.dm.growFileSystem(tree, record.sectors * SECTOR));
     } finally {
       await this.devices.drop(name);
     }
@@ -291,25 +295,9 @@ export class DeviceMapperDriver implements StorageDriver {
     const record = this.get(id);
     const node = await this.use(id, record);
     try {
-      return await this.mounted(this.mountOf(record, node, writable), work);
+      return await this.views.shown(this.mountOf(record, node, writable), work);
     } finally {
       await this.devices.drop(id);
-    }
-  }
-
-  private async mounted<T>(mount: Mount, work: (tree: string) => Promise<T>): Promise<T> {
-    const { files } = this.env.host;
-    const place = join(this.env.runRoot, `view-${randomBytes(6).toString('hex')}`);
-    await mkdir(place, { mode: 0o700 });
-    try {
-      await files.mount(mount, place);
-      try {
-        return await work(place);
-      } finally {
-        await files.unmount(place);
-      }
-    } finally {
-      await rmdir(place);
     }
   }
 

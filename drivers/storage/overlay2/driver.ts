@@ -14,7 +14,7 @@ import type { ProjectQuota } from '../../project-quota.js';
 import { type Layout, linkName } from './layout.js';
 import type { OverlayFacts } from './probe.js';
 import { Snapshots } from './snapshots.js';
-import { Views } from './views.js';
+import { Views } from '../views.js';
 
 /** overlayfs takes 500 lower folders; Docker, and so every registry's images, keep to 128. */
 const MAX_LOWERS = 128;
@@ -39,6 +39,11 @@ export class Overlay2Driver implements StorageDriver {
   ) {
     this.snapshots = new Snapshots(layout);
     this.views = new Views(env);
+  }
+
+  /** Before any other call: takes down what a daemon left mounted that died. */
+  open(): Promise<void> {
+    return this.views.removeLeft();
   }
 
   async create(id: SnapshotId, { parent, writable, quota, volatile = false }: CreateSnapshot): Promise<void> {

@@ -22,6 +22,8 @@ export const overlay2: DriverManifest<'storage'> = {
     await mkdir(layout.links(), { recursive: true, mode: 0o710 });
     const quotas = new ProjectQuota(env);
     if (size !== undefined) await quotas.require('overlay2.size');
-    return new Overlay2Driver(env, layout, facts, quotas, size);
+    const driver = new Overlay2Driver(env, layout, facts, quotas, size);
+    await driver.open();
+    return driver;
   },
 };

@@ -23,14 +23,19 @@ export class Views {
       await this.env.host.files.mount(mount, place);
       return await work(place);
     } finally {
-      this.inUse.delete(name);
       await this.remove(name);
+      // Only now, or somebody else would take it for left and take it down at the same time.
+      this.inUse.delete(name);
     }
   }
 
   /** What a daemon left that died meanwhile, or that could not be unmounted then. */
   async removeLeft(): Promise<void> {
-    for (const name of await readdir(this.env.runRoot)) if (name.startsWith(PREFIX) && !this.inUse.has(name)) await this.remove(name);
+    for (const name of await readdir(this.env.runRoot)) {
+      if (!name.startsWith(PREFIX) || this.inUse.has(name)) continue;
+      this.env.log.warn('a view of a snapshot that nobody looks at any more is taken down', { place: join(this.env.runRoot, name) });
+      await this.remove(name);
+    }
   }
 
   private async remove(name: string): Promise<void> {
