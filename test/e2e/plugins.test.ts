@@ -239,6 +239,16 @@ describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (s
     run('rmi', 'trial/committed');
   });
 
+  it('take the place of no driver of the engine by having its name', async () => {
+    const recorder = await start('local', 'VolumeDriver');
+    run('volume', 'create', '-d', 'local', 'own');
+    expect(run('volume', 'inspect', '-f', '{{.Mountpoint}}', 'own')).toContain(trial.engine.folder);
+    run('volume', 'rm', 'own');
+    expect(recorder.methods().filter((method) => method !== 'Plugin.Activate')).toEqual([]);
+    await recorder.kill();
+    rmSync(recorder.socket);
+  });
+
   it('are named in an error when there is none, when it is of another kind, and when its file is broken', async () => {
     await start('pyvol', 'VolumeDriver');
     expect(refused('volume', 'create', '-d', 'nobody')).toContain('plugin "nobody" not found');
