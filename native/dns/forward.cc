@@ -40,7 +40,7 @@ struct Task {
   std::function<void(const Bytes*)> done;
 };
 
-void try_next(std::shared_ptr<Task> task);
+void try_next(const std::shared_ptr<Task>& task);
 void finish(Task& task, const Bytes* answer);
 
 /// One question to one server.
@@ -54,7 +54,7 @@ class Try : public Source {
   void give_up() {
     std::shared_ptr<Task> task = task_;
     task->loop.remove(this);
-    try_next(std::move(task));
+    try_next(task);
   }
 
   void accept(Bytes answer) {
@@ -168,7 +168,7 @@ void finish(Task& task, const Bytes* answer) {
   task.done(answer);
 }
 
-void try_next(std::shared_ptr<Task> task) {
+void try_next(const std::shared_ptr<Task>& task) {
   while (task->next < std::min(task->servers.size(), kMostServers)) {
     const Upstream& server = task->servers[task->next++];
     if (try_one(task, server)) return;
@@ -199,7 +199,7 @@ bool start_forward(Loop& loop, View query, std::vector<Upstream> servers, bool t
     });
     if (task->source < 0) return false;
   }
-  try_next(std::move(task));
+  try_next(task);
   return true;
 }
 

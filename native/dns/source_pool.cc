@@ -14,7 +14,7 @@ namespace {
 void disconnect(int fd) {
   sockaddr nobody{};
   nobody.sa_family = AF_UNSPEC;
-  ::connect(fd, &nobody, sizeof nobody);
+  static_cast<void>(::connect(fd, &nobody, sizeof nobody));
 }
 
 }  // namespace
