@@ -56,7 +56,7 @@ void run_then(Napi::Env env, std::function<void()> work, std::function<void(Napi
 
 Napi::Error to_js_error(Napi::Env env, std::exception_ptr thrown) {
   try {
-    std::rethrow_exception(thrown);
+    std::rethrow_exception(std::move(thrown));
   } catch (const SysError& e) {
     Napi::Error error = Napi::Error::New(env, e.what());
     const char* code = strerrorname_np(e.err());
