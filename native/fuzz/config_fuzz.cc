@@ -20,13 +20,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const InvalidInput&) {
   }
   try {
-    auto document = parse_json(text, "process");
-    (void)parse_process(Json(&document, "process"));
+    JsonDocument document(text, "process");
+    (void)parse_process(document.root());
   } catch (const InvalidInput&) {
   }
   try {
-    auto document = parse_json(text, "resources");
-    (void)parse_resources(Json(&document, "resources"));
+    JsonDocument document(text, "resources");
+    (void)parse_resources(document.root());
   } catch (const InvalidInput&) {
   }
   return 0;

@@ -399,15 +399,21 @@ void Cgroups::create_v1(const CgroupDir& dir, bool inhabited) const {
     throw_errno("mkdir", dir.path);
   }
   // From the top, since a new cpuset has no processors until it is given its parent's.
+  std::pair<const char*, std::string> inherited[] = {{"cpuset.cpus", {}}, {"cpuset.mems", {}}};
   std::size_t root = kRoot.size() + 1 + dir.controller.size();
   for (std::size_t slash = dir.path.find('/', root); slash != std::string::npos;) {
     std::size_t next = dir.path.find('/', slash + 1);
     std::string level = dir.path.substr(0, next);
     if (::mkdir(level.c_str(), 0755) != 0 && errno != EEXIST) throw_errno("mkdir", level);
     if (dir.controller == "cpuset") {
-      std::string parent = level.substr(0, level.rfind('/'));
-      for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-        if (read_control(level, file).empty()) write_control(level, file, read_control(parent, file));
+      for (auto& [file, above] : inherited) {
+        std::string own = read_control(level, file);
+        if (own.empty()) {
+          if (above.empty()) above = read_control(level.substr(0, slash), file);
+          write_control(level, file, above);
+        } else {
+          above = own;
+        }
       }
     }
     slash = next;

@@ -253,7 +253,10 @@ Created create_container(const Context& context, const std::string& id, const Cr
   state.config = std::move(config);
   if (!options.direct) make_fifo(context.root.folder(id) + "/exec.fifo", plan.spec, plan.fifo);
   plan.wait_for_go = options.direct;
-  plan.hook_state = state_document(state, "creating", false);
+  const Hooks& hooks = plan.spec.hooks;
+  if (!hooks.create_container.empty() || !hooks.start_container.empty()) {
+    plan.hook_state = state_document(state, "creating", false);
+  }
 
   log_debug("create cgroups of container " + id + " in " + cgroups.process_dir());
   // A scope lives as long as somebody is in it, and init is not there yet.

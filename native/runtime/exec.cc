@@ -38,8 +38,8 @@ std::uint32_t parse_id(const std::string& text) {
 /// The process to run: --process whole, or the container's own with what the flags change.
 Process requested_process(const CommandLine& line, const Spec& spec) {
   if (std::string path = line.value("process"); !path.empty()) {
-    auto document = parse_json(read_file(path), "process");
-    return parse_process(Json(&document, "process"));
+    JsonDocument document(read_file(path), "process");
+    return parse_process(document.root());
   }
   if (line.arguments().size() < 2) throw UsageError("process args cannot be empty");
   if (!spec.process) throw InvalidInput("config.json.process: missing");

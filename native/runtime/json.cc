@@ -4,28 +4,43 @@
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
+#include <algorithm>
+
 #include "gantry/error.h"
 #include "naive.h"
 
 namespace gantry::runtime {
 
+Json::Json(const Json& parent, const rapidjson::Value* value, Step step) : value_(value), length_(parent.length_) {
+  std::copy_n(parent.steps_.begin(), length_, steps_.begin());
+  // Deeper than anything that is asked for: the path names what is above.
+  if (length_ < kMaxSteps) steps_[length_++] = step;
+}
+
+std::string Json::path() const {
+  std::string text = steps_[0].key;
+  for (std::size_t i = 1; i < length_; ++i) {
+    text += steps_[i].key ? "." + std::string(steps_[i].key) : "[" + std::to_string(steps_[i].index) + "]";
+  }
+  return text;
+}
+
 void Json::refuse(const std::string& expected) const {
-  throw InvalidInput(path_ + (present() ? ": expected " + expected : ": missing"));
+  throw InvalidInput(path() + (present() ? ": expected " + expected : ": missing"));
 }
 
 Json Json::operator[](const char* key) const {
-  std::string path = path_ + "." + key;
-  if (!present()) return Json(nullptr, std::move(path));
+  if (!present()) return Json(*this, nullptr, {key, 0});
   if (!value_->IsObject()) refuse("an object");
-  auto found = value_->FindMember(key);
-  return Json(found == value_->MemberEnd() ? nullptr : &found->value, std::move(path));
+  auto found = value_->FindMember(rapidjson::StringRef(key));
+  return Json(*this, found == value_->MemberEnd() ? nullptr : &found->value, {key, 0});
 }
 
 std::string Json::string() const {
   if (!present() || !value_->IsString()) refuse("a string");
   std::string text(value_->GetString(), value_->GetStringLength());
   // Every string here ends in a system call, which would cut it at the zero byte and act on something else.
-  if (text.find('\0') != std::string::npos) throw InvalidInput(path_ + ": contains a zero byte");
+  if (text.find('\0') != std::string::npos) throw InvalidInput(path() + ": contains a zero byte");
   return text;
 }
 
@@ -54,7 +69,7 @@ void Json::each(const std::function<void(const Json&)>& visit) const {
   if (!present()) return;
   if (!value_->IsArray()) refuse("an array");
   for (rapidjson::SizeType i = 0; i < value_->Size(); ++i) {
-    visit(Json(&(*value_)[i], path_ + "[" + std::to_string(i) + "]"));
+    visit(Json(*this, &(*value_)[i], {nullptr, i}));
   }
 }
 
@@ -63,8 +78,8 @@ void Json::each_member(const std::function<void(const std::string&, const Json&)
   if (!value_->IsObject()) refuse("an object");
   for (const auto& member : value_->GetObject()) {
     std::string name(member.name.GetString(), member.name.GetStringLength());
-    if (name.find('\0') != std::string::npos) throw InvalidInput(path_ + ": a name contains a zero byte");
-    visit(name, Json(&member.value, path_ + "." + name));
+    if (name.find('\0') != std::string::npos) throw InvalidInput(path() + ": a name contains a zero byte");
+    visit(name, Json(*this, &member.value, {member.name.GetString(), 0}));
   }
 }
 
@@ -81,16 +96,18 @@ std::vector<std::pair<std::string, std::string>> Json::string_map() const {
   return all;
 }
 
-rapidjson::Document parse_json(std::string_view text, const std::string& name) {
-  rapidjson::Document document;
-  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag |
-                 rapidjson::kParseFullPrecisionFlag>(text.data(), text.size());
-  if (document.HasParseError()) {
-    throw InvalidInput(name + ": at byte " + std::to_string(document.GetErrorOffset()) + ": " +
-                       rapidjson::GetParseError_En(document.GetParseError()));
+JsonDocument::JsonDocument(std::string text, const char* name) : text_(std::move(text)), name_(name) {
+  // Where the parser would end, whatever comes after.
+  auto end = text_.find('\0');
+  if (end != std::string::npos)
+    throw InvalidInput(std::string(name) + ": at byte " + std::to_string(end) + ": a zero byte");
+  document_.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag |
+                        rapidjson::kParseFullPrecisionFlag>(text_.data());
+  if (document_.HasParseError()) {
+    throw InvalidInput(std::string(name) + ": at byte " + std::to_string(document_.GetErrorOffset()) + ": " +
+                       rapidjson::GetParseError_En(document_.GetParseError()));
   }
-  if (!document.IsObject()) throw InvalidInput(name + ": expected an object");
-  return document;
+  if (!document_.IsObject()) throw InvalidInput(std::string(name) + ": expected an object");
 }
 
 std::string to_text(const rapidjson::Value& value) {

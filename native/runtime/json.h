@@ -1,10 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,10 +19,12 @@ namespace gantry::runtime {
 /// does for every runtime written in Go. Valid as long as the document.
 class Json {
  public:
-  Json(const rapidjson::Value* value, std::string path) : value_(value), path_(std::move(path)) {}
+  /// `root` names the document. It has to live as long, and so has every key.
+  Json(const rapidjson::Value* value, const char* root) : value_(value) { steps_[0] = {root, 0}; }
 
   bool present() const { return value_ && !value_->IsNull(); }
-  const std::string& path() const { return path_; }
+  /// Such as `config.json.linux.devices[2].major`. Made only when it is asked for: few values are wrong.
+  std::string path() const;
   /// The underlying value; null when absent.
   const rapidjson::Value* raw() const { return present() ? value_ : nullptr; }
 
@@ -52,13 +54,36 @@ class Json {
   [[noreturn]] void refuse(const std::string& expected) const;
 
  private:
+  /// One more step of the path: a member's name, or an element's number.
+  struct Step {
+    const char* key;
+    std::size_t index;
+  };
+  Json(const Json& parent, const rapidjson::Value* value, Step step);
+
+  // The specification goes down by eight.
+  static constexpr std::size_t kMaxSteps = 12;
   const rapidjson::Value* value_;
-  std::string path_;
+  std::array<Step, kMaxSteps> steps_;
+  std::size_t length_ = 1;
 };
 
-/// Parses one whole document. `name` begins every path in messages. Throws InvalidInput with the offset of the mistake.
-/// Parsing does not recurse, so depth in hostile input cannot exhaust the stack.
-rapidjson::Document parse_json(std::string_view text, const std::string& name);
+/// A parsed document. Its strings lie in the text that it was made from.
+class JsonDocument {
+ public:
+  /// Parses all of `text`. `name` begins every path in messages and must outlive the document. Throws InvalidInput with
+  /// the offset of the mistake. Parsing does not recurse, so depth in hostile input cannot exhaust the stack.
+  JsonDocument(std::string text, const char* name);
+  JsonDocument(const JsonDocument&) = delete;
+  JsonDocument& operator=(const JsonDocument&) = delete;
+
+  Json root() const { return Json(&document_, name_); }
+
+ private:
+  std::string text_;
+  const char* name_;
+  rapidjson::Document document_;
+};
 
 /// Compact text of a value.
 std::string to_text(const rapidjson::Value& value);

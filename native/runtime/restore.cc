@@ -144,8 +144,8 @@ void join_cgroups(const Cgroups& cgroups) {
 std::vector<std::string> read_descriptors(const CheckpointFolders& folders) {
   std::string path = folders.images + "/" + kDescriptorsFile;
   // Our reader takes objects only.
-  auto document = parse_json("{\"streams\":" + read_file(path, kMaxDescriptorsBytes) + "}", kDescriptorsFile);
-  return Json(&document, kDescriptorsFile)["streams"].strings();
+  JsonDocument document("{\"streams\":" + read_file(path, kMaxDescriptorsBytes) + "}", kDescriptorsFile);
+  return document.root()["streams"].strings();
 }
 
 /// Everything about one restore that has to be ready before criu is asked.

@@ -153,8 +153,8 @@ std::vector<sock_filter> answer_unknown_calls(const std::map<std::uint32_t, int>
 }
 
 SeccompFilter compile(const std::string& profile) {
-  auto document = parse_json(profile, "seccomp");
-  Json json(&document, "seccomp");
+  JsonDocument document(profile, "seccomp");
+  Json json = document.root();
   std::uint32_t default_errno = json["defaultErrnoRet"].uint32_if().value_or(EPERM);
   std::uint32_t default_action = parse_action(json["defaultAction"], default_errno);
   if (default_action == SCMP_ACT_NOTIFY) throw InvalidInput("SCMP_ACT_NOTIFY cannot be used as default action");

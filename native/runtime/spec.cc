@@ -185,8 +185,8 @@ Process parse_process(const Json& json) {
 }
 
 Spec parse_spec(std::string_view text) {
-  auto document = parse_json(text, "config.json");
-  Json json(&document, "config.json");
+  JsonDocument document(std::string(text), "config.json");
+  Json json = document.root();
   Spec spec;
   spec.oci_version = json["ociVersion"].string_or("");
   if (spec.oci_version.rfind("1.", 0) != 0) json["ociVersion"].refuse("a version 1");

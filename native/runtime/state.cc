@@ -182,8 +182,8 @@ State StateRoot::load(const std::string& id) const {
   auto text = try_read_file(folder(id) + "/state.json", kMaxStateBytes);
   if (!text) text = try_read_file(folder(id) + "/creating.json", kMaxStateBytes);
   if (!text) throw NoSuchContainer();
-  auto document = parse_json(*text, "state.json");
-  Json json(&document, "state.json");
+  JsonDocument document(*text, "state.json");
+  Json json = document.root();
   if (json["version"].int64() != kVersion) json["version"].refuse("version 1");
   State s;
   s.id = json["id"].string();
@@ -309,10 +309,10 @@ std::string state_document(const State& state, const std::string& status, bool r
     member(w, "rootfs", state.rootfs);
     member(w, "created", state.created);
   }
-  auto document = parse_json(state.config.empty() ? "{}" : state.config, "config.json");
-  if (auto it = document.FindMember("annotations"); it != document.MemberEnd() && it->value.IsObject()) {
+  JsonDocument document(state.config.empty() ? "{}" : state.config, "config.json");
+  if (const auto* annotations = document.root()["annotations"].raw(); annotations && annotations->IsObject()) {
     w.Key("annotations");
-    it->value.Accept(w);
+    annotations->Accept(w);
   }
   if (runc_fields) member(w, "owner", state.owner);
   w.EndObject();
@@ -322,11 +322,16 @@ std::string state_document(const State& state, const std::string& status, bool r
 std::string timestamp() {
   struct timespec now;
   ::clock_gettime(CLOCK_REALTIME, &now);
-  struct tm parts;
-  ::gmtime_r(&now.tv_sec, &parts);
-  char date[32], text[64];
-  ::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text, sizeof text, "%s.%09ldZ", date, now.tv_nsec);
+  // gmtime_r(3) would read the time zone's file.
+  std::chrono::sys_seconds time{std::chrono::seconds(now.tv_sec)};
+  auto day = std::chrono::floor<std::chrono::days>(time);
+  std::chrono::year_month_day date(day);
+  std::chrono::hh_mm_ss clock(time - day);
+  char text[64];
+  std::snprintf(text, sizeof text, "%04d-%02u-%02uT%02ld:%02ld:%02ld.%09ldZ", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<long>(clock.hours().count()), static_cast<long>(clock.minutes().count()),
+                static_cast<long>(clock.seconds().count()), now.tv_nsec);
   return text;
 }
 

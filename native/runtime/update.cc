@@ -55,8 +55,8 @@ std::string read_standard_input() {
 
 Resources wanted_resources(const CommandLine& line) {
   if (std::string path = line.value("resources"); !path.empty()) {
-    auto document = parse_json(path == "-" ? read_standard_input() : read_file(path), "resources");
-    return parse_resources(Json(&document, "resources"));
+    JsonDocument document(path == "-" ? read_standard_input() : read_file(path), "resources");
+    return parse_resources(document.root());
   }
   Resources r;
   auto number = [&](const char* flag, auto& field) {
