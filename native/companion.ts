@@ -6,6 +6,9 @@ import type { HostNet } from '@gantry/core/contracts/host-net.js';
 import type { Companion, CompanionOptions, HostProcess } from '@gantry/core/contracts/host-process.js';
 import { binFolder } from './addon.js';
 
+/** One that takes longer is left to itself. */
+const QUIT_MS = 5_000;
+
 /** The daemon's side of gantry-dns and gantry-proxy (native/companion). */
 export class CompanionProgram implements Companion {
   /** A connection that says nothing and breaks when the program ends. */
@@ -71,8 +74,14 @@ export class CompanionProgram implements Companion {
   }
 
   async quit(): Promise<void> {
-    this.disconnect();
-    await this.net.exchange(this.options.socket, 'quit\n', []).catch(() => undefined);
+    const { watcher } = this;
+    this.watcher = undefined;
+    // Its connections end with the process, a moment after the answer.
+    const ended = watcher?.closed ? undefined : watcher && once(watcher.ref(), 'close', { signal: AbortSignal.timeout(QUIT_MS) });
+    ended?.catch(() => undefined);
+    const told = await this.net.exchange(this.options.socket, 'quit\n', []).catch(() => undefined);
+    if (told !== undefined) await ended?.catch(() => undefined);
+    watcher?.destroy();
   }
 
   private async watch(): Promise<void> {

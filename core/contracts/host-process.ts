@@ -48,7 +48,7 @@ export interface Companion {
   ask(lines: readonly string[], descriptors?: readonly number[]): Promise<readonly string[]>;
   /** Hears no more of it; it goes on. */
   disconnect(): void;
-  /** Ends it. */
+  /** Ends it, and waits for its end a while. */
   quit(): Promise<void>;
 }
 
