@@ -215,7 +215,9 @@ void DBus::authenticate() {
     hex += '3';
     hex += c;
   }
-  send(std::string(1, '\0') + "AUTH EXTERNAL " + hex + "\r\n");
+  // With BEGIN, so that it has been read when the answer comes: systemd leaves a call that it reads together with that
+  // word lying until something else arrives.
+  send(std::string(1, '\0') + "AUTH EXTERNAL " + hex + "\r\nBEGIN\r\n");
   std::string line;
   while (line.size() < 2 || line.compare(line.size() - 2, 2, "\r\n") != 0) {
     char c;
@@ -224,7 +226,6 @@ void DBus::authenticate() {
     if (line.size() > 512) throw InvalidInput("D-Bus: the answer to the authentication has no end");
   }
   if (line.rfind("OK ", 0) != 0) throw InvalidInput("D-Bus: authentication was refused");
-  send("BEGIN\r\n");
 }
 
 void DBus::send(const std::string& bytes) {
