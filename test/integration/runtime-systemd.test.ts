@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Json } from '../conformance/runtime-bundle.js';
 import { FakeSystemd } from '../fakes/systemd.js';
 import {
@@ -20,6 +20,9 @@ import {
 const root = cgroupV2 ? '/sys/fs/cgroup' : '/sys/fs/cgroup/systemd';
 const usable = existsSync(join(root, 'cgroup.procs'));
 if (!usable) console.log('skipped: the systemd driver needs the hierarchy of systemd');
+/** The systemd of this machine, spoken to as root does it, without a bus. */
+const real = existsSync('/run/systemd/private') && readFileSync('/proc/1/comm', 'utf8').trim() === 'systemd';
+if (!real) console.log('skipped: units made by systemd itself need it as process 1');
 const busDaemon = '/usr/bin/dbus-daemon';
 if (!existsSync(busDaemon)) console.log('skipped: the bus that nobody serves needs dbus-daemon');
 
@@ -90,6 +93,16 @@ describeOci('the systemd cgroup driver', (trial) => {
         TimeoutStopUSec: 5_000_000n,
         CollectMode: 'inactive-or-failed',
       });
+      // On v2 the runtime's own program holds, whatever systemd does.
+      if (!cgroupV2) {
+        expect(start?.properties['DevicePolicy']).toBe('strict');
+        expect(start?.properties['DeviceAllow']).toEqual(
+          expect.arrayContaining([
+            ['/dev/char/1:3', 'rwm'],
+            ['char-*', 'm'],
+          ]),
+        );
+      }
       const dir = `/${stem}.slice/${stem}-inner.slice/trial-c.scope`;
       const pid = readFileSync(pidFile, 'utf8');
       expect(readFileSync(join(root, dir, 'cgroup.procs'), 'utf8').trim()).toBe(pid);
@@ -104,6 +117,87 @@ describeOci('the systemd cgroup driver', (trial) => {
       expect(systemd.calls.slice(-2).map(({ member }) => member)).toEqual(['StopUnit', 'ResetFailedUnit']);
       expect(existsSync(join(root, dir))).toBe(false);
       until(() => !existsSync(`/proc/${pid}/stat`) || readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z '));
+    });
+  });
+
+  describe.runIf(real)('with systemd itself', () => {
+    const shown = (unit: string, ...names: string[]): Record<string, string> => {
+      const { stdout } = spawnSync('systemctl', ['show', unit, `--property=${names.join(',')}`], { encoding: 'utf8' });
+      return Object.fromEntries(
+        stdout.split('\n').flatMap((line) => (line ? [[line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]] : [])),
+      );
+    };
+    const reload = (): void => expect(spawnSync('systemctl', ['daemon-reload']).status).toBe(0);
+    const ask = (oci: OciTrial, ...args: string[]): Result => oci.call('--systemd-cgroup', ...args);
+    const quiet = (oci: OciTrial, ...args: string[]): void => {
+      const log = join(oci.folder, 'systemd.log');
+      rmSync(log, { force: true });
+      const { code } = oci.spawn(['--systemd-cgroup', '--log', log, ...args], { stdio: 'ignore' });
+      expect({ code, log: existsSync(log) ? readFileSync(log, 'utf8') : '' }).toEqual({ code: 0, log: '' });
+    };
+
+    it('is in a delegated scope whose limits hold, also when systemd reads its units anew', () => {
+      const oci = trial();
+      const stem = oci.cgroupName.replace(/[^a-zA-Z]/g, '');
+      const unit = `trial-${stem}.scope`;
+      const dir = `/${stem}.slice/${stem}-inner.slice/${unit}`;
+      const control = (controller: string, file: string): string =>
+        readFileSync(join('/sys/fs/cgroup', cgroupV2 ? '' : controller, dir, file), 'utf8').trim();
+      const memory = cgroupV2 ? 'MemoryMax' : 'MemoryLimit';
+      const share = cgroupV2 ? 'CPUWeight' : 'CPUShares';
+      try {
+        oci.write(['sleep', '1000'], (spec) => {
+          inSlice(oci)(spec);
+          linux(spec)['cgroupsPath'] = `${stem}-inner.slice:trial:${stem}`;
+        });
+        quiet(oci, 'create', '--bundle', oci.bundle, 'c');
+        quiet(oci, 'start', 'c');
+        const expected = {
+          ActiveState: 'active',
+          Slice: `${stem}-inner.slice`,
+          Delegate: 'yes',
+          TasksMax: '55',
+          [memory]: String(64 << 20),
+          [share]: control('cpu', cgroupV2 ? 'cpu.weight' : 'cpu.shares'),
+          CPUQuotaPerSecUSec: '260ms',
+          DevicePolicy: cgroupV2 ? 'auto' : 'strict',
+          ControlGroup: dir,
+        };
+        const tried = 'mknod /tmp/tun c 10 200 2>/dev/null; (exec 3< /tmp/tun) 2>&1';
+        const holds = (pids: string): void => {
+          expect(shown(unit, ...Object.keys(expected))).toEqual({ ...expected, TasksMax: pids });
+          expect(control('pids', 'pids.max')).toBe(pids);
+          expect(control('memory', cgroupV2 ? 'memory.max' : 'memory.limit_in_bytes')).toBe(String(64 << 20));
+          expect(control('systemd', 'cgroup.procs')).toBe(String(oci.document()['pid']));
+          expect(ask(oci, 'exec', 'c', 'sh', '-c', tried).out).toMatch(/Operation not permitted/);
+          expect(ask(oci, 'exec', 'c', 'sh', '-c', 'echo > /dev/null && echo written').out).toBe('written\n');
+        };
+        holds('55');
+        reload();
+        holds('55');
+        quiet(oci, 'update', '--pids-limit', '66', 'c');
+        reload();
+        holds('66');
+        quiet(oci, 'delete', '--force', 'c');
+        until(() => shown(unit, 'ActiveState')['ActiveState'] === 'inactive', 'the end of the scope');
+        expect(existsSync(join(root, dir))).toBe(false);
+      } finally {
+        ask(oci, 'delete', '--force', 'c');
+        spawnSync('systemctl', ['stop', '--no-block', `${stem}-inner.slice`, `${stem}.slice`]);
+      }
+    });
+
+    it('tells why systemd does not make a unit', () => {
+      const oci = trial();
+      oci.write(['true'], (spec) => {
+        inSlice(oci)(spec);
+        object(spec)['annotations'] = { 'org.systemd.property.NoSuchProperty': 'true' };
+      });
+      expect(ask(oci, 'run', '--bundle', oci.bundle, 'c')).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/error creating systemd unit trial-c.scope: .*NoSuchProperty/),
+      });
+      expect(oci.left()).toEqual([]);
     });
   });
 
