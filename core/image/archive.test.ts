@@ -112,8 +112,7 @@ describe('save and load', () => {
     await room.pull(`${registry.host}/app:v`);
     const stream = await room.images.save([`${registry.host}/app`], undefined);
     stream.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(await room.leftovers()).toMatchObject({ intents: 0 });
+    await expect.poll(() => room.leftovers()).toMatchObject({ intents: 0 });
     await expect(room.images.save(['nothing'], undefined)).rejects.toThrow('No such image: nothing:latest');
   });
 

@@ -117,7 +117,8 @@ forEachRuntime('a stream', (bench) => {
     expect((await process.wait()).code).toBe(0);
     const waited = performance.now();
     await output.ended;
-    expect(performance.now() - waited).toBeLessThan(6000);
+    // Long before the one outside ends.
+    expect(performance.now() - waited).toBeLessThan(40_000);
     expect(output.stdout).toBe('now\n');
   });
 

@@ -47,7 +47,7 @@ export class RawClient {
     this.socket.end();
   }
 
-  async until(condition: () => boolean, millis = 5000): Promise<void> {
+  async until(condition: () => boolean, millis = 60_000): Promise<void> {
     const deadline = Date.now() + millis;
     while (!condition()) {
       if (Date.now() > deadline) throw new Error(`gave up waiting; got ${JSON.stringify(this.text)}`);

@@ -13,6 +13,8 @@ export interface Fault {
   times?: number;
   /** Breaks the connection after so many bytes of the body. */
   readonly resetAfter?: number;
+  /** Done at the moment of that break. */
+  readonly onBreak?: () => void;
   /** Changes one bit of the body. */
   readonly flip?: boolean;
   /** Ends the body early, or makes it longer, with a matching length. */
@@ -257,5 +259,7 @@ async function send(
   }
   response.write(bytes.subarray(0, stop));
   await delay(20);
-  if (fault?.resetAfter !== undefined) response.socket?.resetAndDestroy();
+  if (fault?.resetAfter === undefined) return;
+  fault.onBreak?.();
+  response.socket?.resetAndDestroy();
 }

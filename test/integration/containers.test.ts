@@ -110,10 +110,11 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
   });
 
   it('stops by signal, and by force after the timeout', async () => {
-    const gentle = await create({ cmd: ['sh', '-c', 'trap "exit 7" TERM; while :; do sleep 0.1; done'] });
+    const gentle = await create({ cmd: ['sh', '-c', 'trap "exit 7" TERM; echo ready; while :; do sleep 0.1; done'] });
     await engine.containers.start(gentle);
     await expect(engine.containers.start(gentle)).rejects.toMatchObject({ kind: 'not-modified' });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { entries } = await engine.containers.logs(gentle, { stdout: true, stderr: true, follow: true });
+    for await (const { line } of entries) if (line.toString() === 'ready\n') break;
     await engine.containers.stop(gentle, {});
     expect((await engine.containers.inspect(gentle)).container.state.exitCode).toBe(7);
     expect(engine.actions(gentle)).toEqual(['create', 'start', 'kill', 'die 7', 'stop']);
@@ -397,11 +398,12 @@ describe.skipIf(why !== '').each(runtimesHere())('containers on a real kernel, r
     const always = await create({ cmd: ['sh', '-c', 'sleep 0.3; exit 1'] }, { restartPolicy: { name: 'always', maximumRetryCount: 0 } });
     for (const id of [stays, goes, always]) await engine.containers.start(id);
     const { pid } = (await engine.containers.inspect(stays)).container.state;
+    const mortal = (await engine.containers.inspect(goes)).container.state.pid;
     await engine.stop();
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await expect.poll(() => existsSync(`/proc/${mortal}`)).toBe(false);
     engine = await TestEngine.start(root, { runtime });
     expect((await engine.containers.inspect(stays)).container.state).toMatchObject({ status: 'running', pid });
-    expect((await engine.containers.inspect(goes)).container.state).toMatchObject({ status: 'exited', exitCode: 9 });
+    await expect.poll(async () => (await engine.containers.inspect(goes)).container.state).toMatchObject({ status: 'exited', exitCode: 9 });
     const restarted = async (): Promise<number> => (await engine.containers.inspect(always)).container.restartCount;
     await expect.poll(restarted).toBeGreaterThan(0);
     const { result } = await engine.containers.wait(stays, 'not-running', never);

@@ -1,5 +1,16 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -266,6 +277,15 @@ describeOci('commands of the runtime', (trial) => {
     let out = '';
     events.stdout.on('data', (data: Buffer) => (out += data.toString()));
     const ended = new Promise((resolve) => events.on('exit', resolve));
+    // It listens: by an event descriptor with cgroup v1, by a watch with v2.
+    const listens = (fd: string): boolean => {
+      try {
+        return /eventfd|inotify/.test(readlinkSync(`/proc/${events.pid}/fd/${fd}`));
+      } catch {
+        return false;
+      }
+    };
+    while (!readdirSync(`/proc/${events.pid}/fd`).some(listens)) await new Promise((resolve) => setTimeout(resolve, 10));
     await new Promise((resolve) => setTimeout(resolve, 200));
     writeFileSync(join(oci.rootfs, 'tmp/go'), '');
     expect(await ended).toBe(0);
