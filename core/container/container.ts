@@ -275,6 +275,8 @@ export interface Container {
   readonly mounts: readonly MountPoint[];
   readonly state: ContainerState;
   readonly restartCount: number;
+  /** It is being removed with its anonymous volumes, by whoever finishes that. */
+  readonly removesVolumes?: true;
   /** Stopped by a user, so that `unless-stopped` and `always` leave it so. */
   readonly manuallyStopped: boolean;
   readonly execIds: readonly string[];

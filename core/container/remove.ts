@@ -51,7 +51,10 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
   const { id } = container;
   // One that removes itself is removed again when a power cut makes it come back.
   const durable = !container.hostConfig.autoRemove;
-  await room.commitAndWait(durable, () => room.store.updateState(id, { status: 'removing' }));
+  const withVolumes = volumes || container.removesVolumes === true;
+  await room.commitAndWait(durable, () =>
+    room.store.update(id, ({ state }) => ({ state: { ...state, status: 'removing' }, ...(withVolumes ? { removesVolumes: true } : {}) })),
+  );
   failpoint('container.remove.1');
   try {
     if (!room.released.has(id) && !(await releaseContainer(room, container)))
@@ -60,7 +63,7 @@ export async function finishRemoval(room: ContainerRoom, container: Container, v
     await removeImages(room, container);
     await settled(room.layers.removeWritable(id), removeFolder(room, container));
     failpoint('container.remove.3');
-    await letGoOfVolumes(room, container, volumes);
+    await letGoOfVolumes(room, container, withVolumes);
     failpoint('container.remove.4');
   } catch (error) {
     room.store.updateState(id, { status: 'dead', error: messageOf(error) });
