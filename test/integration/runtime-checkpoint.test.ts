@@ -201,7 +201,8 @@ describeOci('checkpoints', (trial) => {
       }
     });
 
-    it('keep the ids of a user namespace', () => {
+    // On v2 the cgroup file system there is the host's, bound, which criu does not take from a host that shares its mounts.
+    it.runIf(!cgroupV2)('keep the ids of a user namespace', () => {
       const oci = trial();
       spawnSync('chmod', ['755', oci.folder, oci.bundle]);
       goesOn(oci, withUserNamespace);
