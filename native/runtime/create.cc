@@ -22,6 +22,7 @@
 #include "mount_options.h"
 #include "namespaces.h"
 #include "net_devices.h"
+#include "passed_fds.h"
 #include "program.h"
 #include "standard_streams.h"
 #include "sysctl.h"
@@ -158,10 +159,8 @@ void send_listener(const Plan& plan, UniqueFd listener, pid_t pid, const std::st
 }
 
 void pass_listen_fds(Plan& plan) {
-  const char* count = ::getenv("LISTEN_FDS");
-  if (!count) return;
-  int n = std::atoi(count);
-  if (n <= 0) return;
+  int n = listening_fds();
+  if (n == 0) return;
   plan.process.env.push_back("LISTEN_FDS=" + std::to_string(n));
   plan.process.env.push_back("LISTEN_PID=1");
   plan.preserve_fds += n;

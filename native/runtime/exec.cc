@@ -140,7 +140,6 @@ int exec_command(const Context& context, const CommandLine& line) {
   plan.further = true;
   plan.no_new_keyring = state.no_new_keyring;
   plan.preserve_fds = line.number("preserve-fds", 0);
-  if (plan.preserve_fds < 0) throw UsageError("preserve-fds must not be negative");
   std::string console = line.value("console-socket");
   bool detach = line.has("detach");
   std::optional<Foreground> foreground;

@@ -37,7 +37,6 @@ CreateOptions create_options(const CommandLine& line) {
   options.no_pivot = line.has("no-pivot");
   options.no_new_keyring = line.has("no-new-keyring");
   options.preserve_fds = line.number("preserve-fds", 0);
-  if (options.preserve_fds < 0) throw UsageError("preserve-fds must not be negative");
   return options;
 }
 

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "naive.h"
 #include "namespaces.h"
+#include "passed_fds.h"
 #include "self_exe.h"
 
 namespace gantry::runtime {
@@ -200,7 +201,7 @@ int dispatch(char** argv, const std::vector<std::string>& words) {
     if (line.arguments().size() < command.least_arguments) {
       throw UsageError(std::string(command.name) + ": needs " + command.synopsis);
     }
-    if (command.enters_container) hide_own_file(argv, line.number("preserve-fds", 0));
+    if (command.enters_container) hide_own_file(argv, passed_fds(line.number("preserve-fds", 0)));
     Context context;
     std::string root = global.value("root");
     if (root.empty()) root = default_root();

@@ -56,11 +56,9 @@ UniqueFd sealed_copy(int exe) {
 
 }  // namespace
 
-void hide_own_file(char** argv, int preserve_fds) {
+void hide_own_file(char** argv, int passed_fds) {
   if constexpr (kNaive) return;
-  const char* listen = ::getenv("LISTEN_FDS");
-  int keep = preserve_fds + (listen ? std::max(0, std::atoi(listen)) : 0);
-  ::syscall(SYS_close_range, 3u + static_cast<unsigned>(std::max(0, keep)), ~0u, 0);
+  ::syscall(SYS_close_range, 3u + static_cast<unsigned>(passed_fds), ~0u, 0);
   // What begins before the C library does (entry.cc) has mostly seen to it.
   UniqueFd exe(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
   if (!exe) throw_errno("open", "/proc/self/exe");

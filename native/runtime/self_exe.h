@@ -10,8 +10,8 @@ namespace gantry::runtime {
 /// nowhere: the link leads through that mount, which nobody can make writable, since it is in no mount namespace. Where
 /// the kernel refuses, a sealed copy in memory does the same, more slowly. Returns when that is the case already.
 ///
-/// All descriptors from 3 + preserve_fds on are closed by it: nothing that we inherited waits beside a container.
-void hide_own_file(char** argv, int preserve_fds);
+/// All descriptors from 3 + passed_fds on are closed by it: nothing that we inherited waits beside a container.
+void hide_own_file(char** argv, int passed_fds);
 
 /// A detached mount has no path, so the link no longer tells where we are installed; this variable does.
 constexpr char kHomeVariable[] = "_GANTRY_RUNTIME_HOME";

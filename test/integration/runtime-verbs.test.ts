@@ -127,6 +127,9 @@ describeOci('commands of the runtime', (trial) => {
         expect(withDescriptor('1').out).toMatch(/^[1-9]\d+\n5\n$/);
         expect(withDescriptor('2').out.split('\n')[1]).toBe('6');
         expect(withDescriptor('0').err).toContain('Bad file descriptor');
+        expect(withDescriptor('3').err).toContain('descriptor 5 is not open, and 3 from 3 on are to be passed');
+        expect(withDescriptor('2147483647').err).toContain('preserve-fds is more than a process can have open');
+        expect(withDescriptor('-1').err).toContain('preserve-fds must not be negative');
       } finally {
         closeSync(given);
       }
@@ -139,6 +142,10 @@ describeOci('commands of the runtime', (trial) => {
         const words = ['exec', 'c', 'sh', '-c', 'echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd | wc -l'];
         const { out } = oci.spawn(words, { stdio: ['ignore', 'pipe', 'pipe', given], env: { ...process.env, LISTEN_FDS: '1' } });
         expect(out).toBe('1 1\n5\n');
+        // Those were for another process, or are no number of descriptors.
+        for (const env of [{ LISTEN_FDS: '1', LISTEN_PID: '1' }, { LISTEN_FDS: '1x' }, { LISTEN_FDS: '99999999999' }]) {
+          expect(oci.spawn(words, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } }).out).toBe('\n4\n');
+        }
       } finally {
         closeSync(given);
       }
