@@ -81,8 +81,9 @@ export class LogForwarder {
     this.pipe?.socket.destroy();
   }
 
-  /** The container is removed. */
+  /** The container is removed, often right after it ended: the plugin still gets its last lines and the end, as far as it takes them now. */
   async stop(): Promise<void> {
+    await this.finish();
     this.leave();
     await this.working;
     rmSync(this.file, { force: true });
