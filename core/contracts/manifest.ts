@@ -42,7 +42,10 @@ export type Capability =
   | 'sandbox-link'
   /** network: implements GlobalAllocation. */
   | 'global-allocation'
-  /** network: endpoints reach nothing beyond it; unless it is internal, the engine gives their sandboxes a way out and publishes ports there. */
+  /**
+   * network: endpoints that it gives no gateway reach nothing beyond it; unless it is internal or `disableGateway` was said, the engine
+   * gives their sandboxes a way out and publishes ports there.
+   */
   | 'gateway-network'
   /** network: only one network of this driver may exist. */
   | 'single'

@@ -1,5 +1,5 @@
 import { conflict, EngineError, invalid } from '../contracts/errors.js';
-import type { PortBinding, PublishedPort } from '../contracts/network.js';
+import type { JoinInfo, PortBinding, PublishedPort } from '../contracts/network.js';
 import type { NetStep } from '../contracts/host-net.js';
 import { newId } from '../contracts/ids.js';
 import type { OpenDriver } from '../extension/driver-registry.js';
@@ -73,6 +73,7 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
       interfaceName: interfaceNameFor(sandbox, info, request.driverOptions),
       routed: info.gateway !== undefined && !info.disableGateway,
       routedV6: info.gatewayV6 !== undefined && !info.disableGateway,
+      lacksWayOut: open.has('gateway-network') && !network.internal && !givesWayOut(info),
       state: { ...state, gateway: info.gateway ?? '', ipv6Gateway: info.gatewayV6 ?? '' },
     };
     sandbox.endpoints.push(endpoint);
@@ -106,6 +107,17 @@ export async function putIn(room: NetworkRoom, sandbox: Sandbox, record: Network
   }
 }
 
+/** A way out of the driver's own, or its word that there shall be none. */
+const givesWayOut = ({ gateway, gatewayV6, disableGateway, routes }: JoinInfo): boolean =>
+  disableGateway === true ||
+  Boolean(gateway) ||
+  Boolean(gatewayV6) ||
+  routes.some(({ destination }) => /^(0\.0\.0\.0|::)\/0$/.test(destination));
+
+/** Ports are published where the gateway is: a driver that leaves that to others is not asked. */
+const carriesPorts = (open: OpenDriver<'network'>, { routed, routedV6 }: EndpointRecord): boolean =>
+  !open.has('gateway-network') || routed || routedV6 === true;
+
 async function publish(
   room: NetworkRoom,
   open: OpenDriver<'network'>,
@@ -114,7 +126,7 @@ async function publish(
   endpoint: EndpointRecord,
   request: JoinRequest,
 ): Promise<EndpointRecord> {
-  if (request.ports.length === 0 || !open.has('publish')) return endpoint;
+  if (request.ports.length === 0 || !open.has('publish') || !carriesPorts(open, endpoint)) return endpoint;
   try {
     const published = await open.driver.publish(network.id, endpoint.state.endpointId, request.ports);
     const whole = { ...endpoint, state: { ...endpoint.state, published } };
@@ -147,8 +159,10 @@ export async function republish(
   const open = await room.drivers.get('network', network.driver);
   const wayOut = sandbox.endpoints.find(({ state }) => state.networkName === WAY_OUT);
   const through = wayOut && room.networks.get(wayOut.state.networkId)?.network;
-  if (open.has('gateway-network') && wayOut && through) return republish(room, sandbox, wayOut, through, ports);
-  if (!open.has('publish')) throw conflict(`network ${network.name} publishes no ports: its driver ${network.driver} has no such ability`);
+  if (open.has('gateway-network') && endpoint.lacksWayOut !== false && wayOut && through)
+    return republish(room, sandbox, wayOut, through, ports);
+  if (!open.has('publish') || !carriesPorts(open, endpoint))
+    throw conflict(`network ${network.name} publishes no ports: its driver ${network.driver} has no such ability`);
   const published = await open.driver.publish(network.id, endpoint.state.endpointId, ports);
   failpoint('network.publish.published');
   const whole = { ...endpoint, state: { ...endpoint.state, published } };

@@ -21,6 +21,8 @@ export interface EndpointRecord {
   /** Whether the driver gave a gateway, by family; records of an earlier version know only the first. */
   readonly routed: boolean;
   readonly routedV6?: boolean;
+  /** Whether the driver leaves the way out to the engine; so it is too where an earlier version made the record of such a driver. */
+  readonly lacksWayOut?: boolean;
   /** When it joined, for the choice of the default route. */
   readonly order: number;
 }

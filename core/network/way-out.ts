@@ -52,9 +52,9 @@ export async function adjustAfterLeaving(room: NetworkRoom, sandbox: Sandbox, le
   });
 }
 
-async function lacksWayOut(room: NetworkRoom, { state }: EndpointRecord): Promise<boolean> {
+async function lacksWayOut(room: NetworkRoom, { state, lacksWayOut: said }: EndpointRecord): Promise<boolean> {
   const network = room.networks.get(state.networkId)?.network;
-  if (!network || network.internal) return false;
+  if (!network || network.internal || said === false) return false;
   return (await room.drivers.get('network', network.driver)).has('gateway-network');
 }
 

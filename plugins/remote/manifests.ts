@@ -25,7 +25,8 @@ export async function remoteManifest<K extends DriverKind>(kind: K, plugin: Plug
     }
     case 'network': {
       const scope = await networkScope(plugin);
-      return manifest(['sandbox', 'publish', 'service-discovery', 'keeps-state'], async () => new RemoteNetworkDriver(plugin, scope));
+      const able = ['sandbox', 'publish', 'service-discovery', 'keeps-state', 'gateway-network'] as const;
+      return manifest(able, async () => new RemoteNetworkDriver(plugin, scope));
     }
     case 'ipam':
       return manifest(await ipamCapabilities(plugin), async () => new RemoteIpamDriver(plugin));

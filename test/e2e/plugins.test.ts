@@ -146,6 +146,28 @@ describe.skipIf(reason)(`plugins that know nothing of this engine${reason ? ` (s
     });
   });
 
+  it('leave the way out of a network to the engine, unless they give a gateway or say that there is none', async () => {
+    const recorder = await start('wayout', 'NetworkDriver', 'IpamDriver');
+    const routes = (out: string): string => {
+      run('network', 'create', '-d', 'wayout', '--ipam-driver', 'wayout', '-o', `way-out=${out}`, '--subnet', '10.206.11.0/24', 'out');
+      run('run', '-d', '--name', 'leaver', '--network', 'out', '-p', '127.0.0.1:0:80', trial.image, 'sleep', '1000');
+      const found = run('exec', 'leaver', 'ip', 'route');
+      const port = trial.engine.docker(['port', 'leaver']).stdout;
+      if (out === 'engine') expect(port).toMatch(/^80\/tcp -> 127\.0\.0\.1:\d+/);
+      run('rm', '-f', 'leaver');
+      run('network', 'rm', 'out');
+      return found;
+    };
+    const told = (): number => recorder.calls().filter(({ method }) => method === 'NetworkDriver.ProgramExternalConnectivity').length;
+    expect(routes('plugin')).toMatch(/^default via 10\.206\.11\.\d+ dev rec0/);
+    expect(told()).toBe(1);
+    // By another link than the plugin's, where the ports are published too.
+    expect(routes('engine')).toMatch(/^default via (?!10\.206\.11\.)[\d.]+ dev eth0/);
+    expect(routes('nobody')).not.toContain('default');
+    expect(told()).toBe(1);
+    run('network', 'rm', 'docker_gwbridge');
+  });
+
   it('that give addresses are told the MAC address and their pools again, if they ask for that', async () => {
     const { engine } = trial;
     let next = 1;

@@ -114,7 +114,11 @@ class Networks:
         return {"Scope": "local", "ConnectivityScope": "local"}
 
     def CreateNetwork(self, call):
-        self.networks[call["NetworkID"]] = {"gateway": call["IPv4Data"][0]["Gateway"], "pool": call["IPv4Data"][0]["Pool"]}
+        given = (call.get("Options") or {}).get("com.docker.network.generic") or {}
+        ours = call["IPv4Data"][0]
+        # The option says who sees to the way out: "plugin", "engine" or "nobody".
+        out = given.get("way-out", "plugin")
+        self.networks[call["NetworkID"]] = {"gateway": ours["Gateway"], "pool": ours["Pool"], "out": out}
         return {}
 
     def DeleteNetwork(self, call):
@@ -139,12 +143,18 @@ class Networks:
         return "grec" + call["EndpointID"][:7], "crec" + call["EndpointID"][:7]
 
     def Join(self, call):
-        gateway = self.networks[call["NetworkID"]]["gateway"]
+        network = self.networks[call["NetworkID"]]
+        gateway = network["gateway"]
         outer, inner = self.links(call)
         ip("link", "add", outer, "type", "veth", "peer", "name", inner)
         ip("addr", "add", gateway, "dev", outer)
         ip("link", "set", outer, "up")
-        return {"InterfaceName": {"SrcName": inner, "DstPrefix": "rec"}, "Gateway": gateway.split("/")[0]}
+        answer = {"InterfaceName": {"SrcName": inner, "DstPrefix": "rec"}}
+        if network["out"] == "plugin":
+            answer["Gateway"] = gateway.split("/")[0]
+        if network["out"] == "nobody":
+            answer["DisableGatewayService"] = True
+        return answer
 
     def Leave(self, call):
         subprocess.run(("ip", "link", "del", self.links(call)[0]), capture_output=True)
