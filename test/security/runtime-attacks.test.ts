@@ -4,7 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { busybox } from '../conformance/runtime-bundle.js';
 import { Arena } from './arena.js';
-import { attacks } from './runtime-attacks.js';
+import type { Attack } from './attack.js';
+import { attacksOnLimits } from './attacks-on-limits.js';
+import { attacksOnPaths } from './attacks-on-paths.js';
+import { attacksOnProcesses } from './attacks-on-processes.js';
+
+const attacks: readonly Attack[] = [...attacksOnProcesses, ...attacksOnPaths, ...attacksOnLimits];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const real = `${root}native/build/bin/gantry-runtime`;
@@ -37,7 +42,7 @@ function buildNaive(): string | undefined {
   return built.status === 0 ? undefined : `the naive runtime does not build: ${built.stdout.slice(-2000)}`;
 }
 
-function attempt(program: string, attack: (typeof attacks)[number]): string | undefined {
+function attempt(program: string, attack: Attack): string | undefined {
   const arena = new Arena(program);
   try {
     return attack.attempt(arena);
