@@ -12,6 +12,8 @@ class DnsRequests final : public Requests {
   explicit DnsRequests(Loop& loop) : Requests(loop, "2"), server_(loop, table_) {}
 
   bool idle() const override { return server_.idle(); }
+  /// What it was told so far.
+  const Table& table() const noexcept { return table_; }
 
  protected:
   void line(const Words& words) override;

@@ -1,7 +1,8 @@
 #include <gtest/gtest.h>
 
-#include "control.h"
 #include "host_servers.h"
+#include "loop.h"
+#include "requests.h"
 #include "table.h"
 
 using namespace gantry::dns;
@@ -70,24 +71,24 @@ TEST_F(DnsTable, ForgetsWhatIsTakenAwayOrNotToldAgain) {
   EXPECT_EQ(find("s1", "renamed"), Addresses{});
 }
 
-TEST(DnsControl, CarriesOutLinesAndSaysWhichIsWrong) {
-  Loop loop;
-  Table table;
-  Server server(loop, table);
-  Request first(table, server);
-  EXPECT_EQ(first.run("hello\n", {}), "ok 1\n");
-  Request good(table, server);
-  EXPECT_EQ(good.run("all\nnetwork n red 10.0.0.0/24 fd00::/64\nendpoint e n web 10.0.0.2 fd00::2 Web\n"
-                     "sandbox s none n=Store:web\nend\n",
-                     {}),
-            "ok\n");
+TEST(DnsRequests, CarriesOutLinesAndSaysWhichIsWrong) {
+  gantry::Loop loop;
+  DnsRequests requests(loop);
+  EXPECT_EQ(requests.run("hello\n", {}), "ok 2");
+  EXPECT_EQ(requests.run("all\nnetwork n red 10.0.0.0/24 fd00::/64\nendpoint e n web 10.0.0.2 fd00::2 Web\n"
+                         "sandbox s none n=Store:web\nsandbox t 10.0.0.9 n\nend\n",
+                         {}),
+            "ok");
+  const Table& table = requests.table();
   ASSERT_NE(table.sandbox("s"), nullptr);
   EXPECT_EQ(table.find(*table.sandbox("s"), "store").size(), 1u);
   EXPECT_FALSE(table.sandbox("s")->forwards);
-  for (const char* wrong : {"network n\n", "endpoint e n web 10.0.0 - x\n", "sandbox s 1.2.3 n\n", "sockets s\n",
-                            "what\n", "network n red 10.0.0.0/33\n", "sandbox s host n=x\n"}) {
-    Request request(table, server);
-    EXPECT_TRUE(request.run(wrong, {}).starts_with("error line 1")) << wrong;
+  ASSERT_NE(table.sandbox("t"), nullptr);
+  EXPECT_EQ(table.sandbox("t")->servers.size(), 1u);
+  for (const char* wrong :
+       {"network n\n", "endpoint e n web 10.0.0 - x\n", "sandbox s 1.2.3 n\n", "sockets s\n", "sources s 1 0\n",
+        "sources s x 0\n", "what\n", "network n red 10.0.0.0/33\n", "sandbox s host n=x\n"}) {
+    EXPECT_TRUE(requests.run(wrong, {}).starts_with("error line 1")) << wrong;
   }
 }
 
