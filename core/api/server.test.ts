@@ -66,7 +66,7 @@ describe('errors', () => {
   it('are 404 page not found for an unknown path and for a wrong method', async () => {
     const unknown = { status: 404, json: { message: 'page not found' } };
     expect(await api.get('/nowhere')).toMatchObject(unknown);
-    expect(await api.ask('DELETE', '/containers/json/x')).toMatchObject(unknown);
+    expect(await api.ask('DELETE', '/info/x')).toMatchObject(unknown);
     expect(await api.ask('PUT', '/containers/create')).toMatchObject(unknown);
   });
 

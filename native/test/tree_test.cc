@@ -132,7 +132,8 @@ TEST_F(TreeTest, UnpacksCopiesAndPacksTheSameTree) {
   for (int i = 0; i < 2; i++) {
     UniqueFd out(::open((root_ / "packed").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     digests[i] =
-        pack_diff((root_ / (i == 0 ? "target" : "copy")).string(), std::nullopt, Compare::properties, {}, out.get()).digest;
+        pack_diff((root_ / (i == 0 ? "target" : "copy")).string(), std::nullopt, Compare::properties, {}, out.get())
+            .digest;
   }
   EXPECT_EQ(digests[0], digests[1]);
 }

@@ -189,7 +189,14 @@ describe.skipIf(reason)(`details that clients of dockerd know${reason ? ` (skipp
       BuildTime?: string;
       GitCommit: string;
     };
-    expect(server.Components.map(({ Name }) => Name)).toEqual(['Engine', 'gantry-shim', 'gantry-runtime', 'gantry-init', 'gantry-dns', 'gantry-proxy']);
+    expect(server.Components.map(({ Name }) => Name)).toEqual([
+      'Engine',
+      'gantry-shim',
+      'gantry-runtime',
+      'gantry-init',
+      'gantry-dns',
+      'gantry-proxy',
+    ]);
     // A build without git knows neither.
     expect(server.GitCommit === '' || Number.isFinite(Date.parse(server.BuildTime ?? ''))).toBe(true);
     expect(ok('info', '--format', '{{.InitCommit.ID}}')).toMatch(/^gantry-init \d/);
