@@ -192,7 +192,7 @@ async function manyPorts(both) {
       ExposedPorts: Object.fromEntries(all.map((port) => [`${port}/tcp`, {}])),
       HostConfig: {
         PortBindings: Object.fromEntries(
-          all.map((port) => [`${port}/tcp`, [{ HostIp: '127.0.0.1', HostPort: String((peer.name === 'gantry' ? 41000 : 43000) + port) }]]),
+          all.map((port) => [`${port}/tcp`, [{ HostIp: '127.0.0.1', HostPort: String((peer.name === 'gantry' ? 20000 : 24000) + port) }]]),
         ),
       },
     });
